@@ -1,7 +1,7 @@
 """Runs shards with Daft: in threads on this machine, or on the nodes of a Ray cluster.
 
-Daft moves the numbers of shards and what comes of them. The shards themselves are taken from a registry,
-and on every machine a sandbox of workers does the work, so that nothing a shard does can hurt the engine.
+Daft moves only shard numbers and results. The shards themselves are read from a registry,
+and on every machine a sandbox of workers processes them, so that a shard cannot crash the engine.
 """
 
 import functools
@@ -17,7 +17,7 @@ from spavl.engine.driver import SHARD, Driver, Function, cores
 from spavl.engine.sandbox import Sandbox, WorkerLimits, opened
 from spavl.errors import MissingExtra, how_to_install
 
-# Shards of one query, in all or for each worker: enough that its own price is small, few enough to hold in memory.
+# Shards per query, at least in total and per worker: enough to amortize the query's overhead, few enough for memory.
 _SHARDS, _SHARDS_EACH = 64, 8
 _sandboxes: dict[bytes, Sandbox] = {}
 
@@ -40,15 +40,15 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
         with shard_server.holding(shards) as numbers:
             frame = daft.from_pydict({"number": numbers})
             if len(nodes) > 1:
-                # One part for each machine: in a task of Ray's there is room for many shards, and each has a price.
+                # One partition per machine: a Ray task can hold many shards, and each task has an overhead.
                 frame = frame.into_partitions(len(nodes))
             found = frame.select("number", work(daft.col("number")).alias("results")).to_pydict()
-        # A cluster gives rows back as they come.
+        # A cluster returns rows in any order.
         in_order = [results for _, results in sorted(zip(found["number"], found["results"], strict=True))]
         return [result for results in in_order for result in opened(results)]
 
     def close() -> None:
-        # Those on other machines end with the process that Daft keeps there.
+        # Sandboxes on other machines end with the process that Daft keeps there.
         if sandbox := _sandboxes.pop(task, None):
             sandbox.close()
         if server:
@@ -58,7 +58,7 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
 
 
 def _worked(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
-    """Runs wherever Daft put the shards; the sandbox stays for the next ones."""
+    """Process shards on the machine where Daft put them. The sandbox is kept for later shards."""
     function, workers, limits = pickle.loads(task)
     at_once = workers or cores()
     if task not in _sandboxes:
@@ -70,7 +70,7 @@ def _worked(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -
 
 
 def _address() -> str:
-    """Of this machine, as the others of the cluster know it."""
+    """This machine's IP address in the Ray cluster."""
     return str(importlib.import_module("ray").util.get_node_ip_address())
 
 
@@ -78,9 +78,9 @@ def _cores_of_nodes() -> list[int]:
     return [int(node["Resources"].get("CPU", 0)) for node in importlib.import_module("ray").nodes() if node["Alive"]]
 
 
-@functools.lru_cache(maxsize=1)  # a process has one runner of Daft, set once
+@functools.lru_cache(maxsize=1)  # a process has one Daft runner, set once
 def _daft_on(engine: Literal["daft", "ray"]) -> Any:
-    # Daft reads them once, when it is imported. The stage has a bar of its own.
+    # Daft reads these once, when it is imported. The stage has its own progress bar.
     os.environ |= {"DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
     daft = _imported("daft", engine)
     if engine == "daft":
@@ -88,7 +88,7 @@ def _daft_on(engine: Literal["daft", "ray"]) -> Any:
         return daft
     ray = _imported("ray", engine)
     if not ray.is_initialized():
-        # Without an address Ray looks for the cluster that was started here last, for minutes if it was killed.
+        # Without an address, Ray searches for the cluster last started here, for minutes if that was killed.
         address = os.environ.get("RAY_ADDRESS") or "local"
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     daft.set_runner_ray(noop_if_initialized=True)

@@ -17,15 +17,15 @@ from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.detail import COARSE, FINE, ImageDetail, Pair, Shades, alike, are_alike_moved, detail_of
 
 _LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
-# Compared at a time, so that one image may be held against any number.
+# Images compared at a time, so that one image can be compared with any number of others.
 _AT_ONCE = 256
 
 
 class ImageDetails:
-    """Says which images of equal or near hashes are alike. `read` gives an image's bytes by its name.
+    """Decides which images with equal or near hashes are alike. `read` returns an image's bytes by its name.
 
-    An image is decoded once, and its detail kept in a file without a name, so that memory stays small however many
-    images there are. One that cannot be decoded has no detail: of it the hash alone decides.
+    Each image is decoded once. Its detail is kept in a temporary file, so that memory use does not grow with the number
+    of images. An image that cannot be decoded has no detail: it is alike to every image that its hash matches.
     """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
@@ -33,11 +33,11 @@ class ImageDetails:
         self._sandbox = Sandbox(_answers, cores(), _LIMITS)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._held: mmap.mmap | None = None
-        # Where each one's detail stands, and whether the fine one is there too.
+        # The offset of each image's detail in the file, and whether it has the fine part; None if it has no detail.
         self._places: dict[str, tuple[int, bool] | None] = {}
 
     def alike(self, name: str, others: Sequence[str]) -> Iterator[str]:
-        """Those of the others that are like this image, a few at a time, so that one may stop at the first."""
+        """Yield those of the others that are alike to this image. It is lazy: the caller may stop at the first."""
         for start in range(0, len(others), _AT_ONCE):
             some = others[start : start + _AT_ONCE]
             self._make([name, *some])
@@ -66,7 +66,7 @@ class ImageDetails:
             self._held = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _answered(self, items: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
-        """Of each pair, whether it is alike once moved; of bytes, read when they are sent, the detail."""
+        """For a pair, whether the images are alike after registration; for a function that reads bytes, the detail."""
         if not items:
             return []
 

@@ -7,12 +7,12 @@ from typing import Any, Literal, NamedTuple
 EngineName = Literal["asyncio", "daft", "ray"]
 Function = Callable[[Sequence[Any]], Sequence[Any]]
 
-# Few enough that a worker's death costs little, many enough that messages cost little.
+# Items per shard: few enough that a worker's death costs little, enough that messages cost little.
 SHARD = 16
 
 
 class Driver(NamedTuple):
-    """How an engine is driven: `run` takes up to `most` items, and is called in up to `at_once` threads."""
+    """How to call an engine: `run` takes up to `most` items, and is called in up to `at_once` threads."""
 
     run: Callable[[Sequence[Any]], list[Any]]
     most: int

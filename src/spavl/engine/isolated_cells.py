@@ -1,4 +1,4 @@
-"""Reads images inside tables, and checks whether an image can be decoded, in processes of their own."""
+"""Reads images inside tables, and checks whether an image can be decoded, in separate processes."""
 
 import functools
 import itertools
@@ -17,10 +17,10 @@ _HELD = 4
 
 
 class IsolatedCells:
-    """As Cells, which it asks in another process. A cell that ends it is as one that cannot be read."""
+    """`TableCells` in another process. A cell that crashes the process raises Unfetchable, like an unreadable one."""
 
     def __init__(self) -> None:
-        # Whoever opens a file again sees it as it is now.
+        # A new instance gets new `TableCells`, so that it sees files as they are now.
         self._number = next(_numbers)
 
     def get(self, path: str, column: str, row: int) -> bytes:
@@ -37,7 +37,7 @@ class IsolatedCells:
         return found
 
     def _else(self, method: str, otherwise: Any, path: str, *given: Any) -> Any:
-        """It will be told when the cell is read."""
+        """Return `otherwise` if the cell cannot be read; the error is raised when the cell itself is read."""
         try:
             return self._asked(method, path, *given)
         except Unfetchable:
@@ -60,7 +60,7 @@ _numbers = itertools.count()
 
 
 class _Readers:
-    """In the worker: the cells of whoever asked last."""
+    """In the worker: the `TableCells` of the instances that asked last."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[int, TableCells] = OrderedDict()
@@ -90,7 +90,7 @@ def _decoders() -> Sandbox:
 
 
 def sendable_apart(data: bytes) -> bytes:
-    """As `sendable`, whose decoders some images end."""
+    """Like `sendable`, in another process, since some images crash the decoder."""
     (answer,) = _decoders().run([data])
     if isinstance(answer, WorkerDeath):
         raise NotSendable(f"this image cannot be decoded: {answer.reason.replace('_', ' ')}")
@@ -104,7 +104,7 @@ def _sendable_all(shard: Sequence[bytes]) -> list[bytes | str | None]:
 
 
 def _sendable(data: bytes) -> bytes | str | None:
-    """Nothing where the bytes can be sent as they are, so that they need not travel back; or why they cannot."""
+    """The converted bytes; None if the given bytes can be sent unchanged; or the reason why they cannot be sent."""
     try:
         made = sendable(data)
     except NotSendable as error:

@@ -1,7 +1,7 @@
-"""Reads untrusted files in a process of its own: a file that crashes its reader is named, and the rest is read.
+"""Reads untrusted files in a separate process: a file that crashes its reader is reported by name.
 
 Decoders of tables and images are large and written in C++, and some files make them end their process (SIGABRT) or
-take all memory. Nothing of that can be caught where it happens.
+take all memory. Neither can be caught inside that process.
 """
 
 import os
@@ -16,7 +16,7 @@ from spavl.errors import ConfigError
 T = TypeVar("T")
 
 LIMITS = WorkerLimits(seconds=600, memory=4 * 2**30)
-# What is sent at once: few large rows, or many small ones.
+# The most rows, and about the most bytes, of one message.
 _MOST_ROWS, _MOST_BYTES = 512, 4 * 2**20
 _ENDED = {
     "killed_worker": "it ends the process that reads it",
@@ -26,27 +26,27 @@ _ENDED = {
 
 
 class FileOpened(NamedTuple):
-    """What a reader yields before it opens a file, so that the file can be named that it does not survive."""
+    """Yielded by a reader before it opens a file, so that the file can be named if it crashes the reader."""
 
     file: str
 
 
 class ReaderCrash(ConfigError):
-    """A file that the process which read it did not survive."""
+    """A file crashed the process that read it."""
 
     def __init__(self, died: WorkerDeath, file: str) -> None:
         then = "take the file out, or download it again"
         super().__init__(f"this file cannot be read: {_ENDED[died.reason]}", where=file, then=then)
 
 
-# Processes that have read, and may read again: to begin one takes as long as to read ten thousand rows.
+# Idle processes, kept for reuse: starting one takes as long as reading ten thousand rows.
 _free: list[Sandbox] = []
 
 
 def rows_apart(read: Callable[..., Iterator[Any]], *given: Any, file: str = "") -> Iterator[Any]:
-    """What a generator yields that runs in a process of its own, but for its Reading. All it is given is pickled."""
+    """Run a generator in another process and yield its rows, without `FileOpened`. Its arguments are pickled."""
     sandbox = _free.pop() if _free else Sandbox(_Streams(), 1, LIMITS)
-    # A process that read before stands where its caller stood then.
+    # The working directory is sent, since a reused process has that of its previous caller.
     asked: tuple[Any, ...] | None = (read, given, Path.cwd())
     try:
         while True:
@@ -67,7 +67,7 @@ def rows_apart(read: Callable[..., Iterator[Any]], *given: Any, file: str = "") 
 
 
 class _Streams:
-    """In the worker: a generator at a time, of which each call gives what comes next."""
+    """In the worker: one generator at a time; each call returns its next rows."""
 
     def __init__(self) -> None:
         self._rows: Iterator[Any] = iter(())
@@ -82,7 +82,7 @@ class _Streams:
         for row in self._rows:
             rows.append(pickle.dumps(row, protocol=5))
             size += len(rows[-1])
-            # That a file is opened is told before it is.
+            # The name of a file is sent before the file is opened.
             if isinstance(row, FileOpened) or len(rows) == _MOST_ROWS or size > _MOST_BYTES:
                 return [(rows, False)]
         return [(rows, True)]

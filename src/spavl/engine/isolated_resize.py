@@ -7,13 +7,13 @@ from spavl.engine.driver import cores
 from spavl.engine.sandbox import Sandbox, WorkerDeath, WorkerLimits
 from spavl.imaging.resize import smaller
 
-# More are not needed: four make images smaller faster than models answer.
+# Four workers resize images faster than models answer.
 _WORKERS = 4
 _LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 
 
 def smaller_apart(data: bytes, longest_side: int) -> bytes | None:
-    """As `smaller`, and None where the worker crashed, ran out of memory or took too long."""
+    """Like `smaller`; also None if the worker crashed, ran out of memory or took too long."""
     (made,) = _workers().run([(data, longest_side)])
     return None if made is None or isinstance(made, WorkerDeath) else bytes(made)
 

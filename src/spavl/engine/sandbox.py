@@ -1,4 +1,4 @@
-"""Worker processes that take shards. An item that crashes or stalls a worker is found and named; the rest is done."""
+"""Worker processes for shards. An item that crashes or stalls a worker is identified; the others are processed."""
 
 import atexit
 import contextlib
@@ -19,30 +19,30 @@ from spavl.errors import InternalError, SpavlError
 
 _PIPE = 1 << 20
 _ENVIRONMENT = {
-    # A worker is one of many: its libraries must not each take every core.
+    # Many workers run at once: the libraries of one must not use every core.
     "OMP_NUM_THREADS": "1",
-    # glibc gives large pieces of memory back as soon as they are free and takes them again for the next image, cleared
-    # page by page: 6 % of the time of looking at images. Where there is no glibc, these names mean nothing.
+    # By default glibc returns large blocks to the system as soon as they are free, and the next image has to have them
+    # zeroed page by page: 6 % of the time of processing images. Without glibc these variables have no effect.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
 }
 
 
 class WorkerLimits(NamedTuple):
-    """What one worker may take: seconds for a shard, bytes of memory."""
+    """Limits of one worker: seconds for a shard, bytes of memory."""
 
     seconds: float
     memory: int
 
 
 class WorkerDeath(NamedTuple):
-    """In the place of a result: the item that a worker did not survive, and how it ended."""
+    """The result of an item that crashed or stalled its worker, with the reason."""
 
     reason: str
 
 
 class _Ended(Exception):
-    """The worker is gone; the message says how."""
+    """The worker ended or is too slow; the message is the reason."""
 
 
 def packed(items: Sequence[Any]) -> bytes:
@@ -50,7 +50,7 @@ def packed(items: Sequence[Any]) -> bytes:
 
 
 def opened(answer: bytes) -> list[Any]:
-    """The results of a packed shard. An error that its function raised is raised here."""
+    """The results of a packed shard. Raises the error that the worker's function raised."""
     done, found = pickle.loads(answer)
     if done:
         return list(found)
@@ -72,7 +72,7 @@ class _Worker:
         self._stdin, self._stdout = self._child.stdin, self._child.stdout
         for pipe in (self._stdin, self._stdout):
             _widen(pipe)
-        # Its libraries are loaded on its first shard, so the clock of that one runs from here.
+        # The worker loads its libraries on the first shard, so that loading counts toward that shard's time limit.
         self._send(task)
 
     def run(self, message: bytes) -> bytes:
@@ -109,13 +109,13 @@ class _Worker:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Let a shard go through in a few pieces. Where a system sets no such size, or a smaller one, it takes more."""
+    """Enlarge a pipe's buffer, so that a shard takes few writes. Ignored if the system does not support it."""
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 class Sandbox:
-    """As many workers as may run at once; any thread may ask it. A dead worker is followed by a new one."""
+    """A pool of worker processes. It is thread-safe and replaces dead workers."""
 
     def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], workers: int, limits: WorkerLimits) -> None:
         self._task = pickle.dumps((sys.path, limits.memory, pickle.dumps(function)))
@@ -129,11 +129,11 @@ class Sandbox:
         atexit.register(self.close)
 
     def run(self, items: Sequence[Any]) -> list[Any]:
-        """The results of a shard, in order. If its worker dies, each item is tried alone, to find which it was."""
+        """The results of a shard, in order. If its worker dies, each item is run alone to find the cause."""
         return opened(self.run_packed(packed(items)))
 
     def run_packed(self, shard: bytes) -> bytes:
-        """The same with a shard that is packed, and results that are."""
+        """Like `run`, but with a pickled shard and pickled results."""
         try:
             return self._run(shard)
         except _Ended as ended:

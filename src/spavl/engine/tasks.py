@@ -17,9 +17,9 @@ _OBJECTS_PER_COLLECTION = 50_000
 def map_shards(
     keys: Iterable[K], function: Callable[[K], Awaitable[V]], in_flight: int
 ) -> AsyncGenerator[tuple[K, V], None]:
-    """Yield (key, result) as results come. Keys are drawn only as fast as results leave, so memory stays flat.
+    """Yield (key, result) in order of completion. Keys are read only as fast as results leave, to bound memory.
 
-    The first error stops the whole map: what is under way is cancelled, and what was yielded is done.
+    The first error stops the whole map and cancels the calls under way. Results already yielded stay valid.
     """
     return map_streams([keys], function, in_flight)
 
@@ -27,9 +27,9 @@ def map_shards(
 async def map_streams(
     streams: Sequence[Iterable[K]], function: Callable[[K], Awaitable[V]], in_flight: int
 ) -> AsyncGenerator[tuple[K, V], None]:
-    """Map over several streams of keys side by side, each with `in_flight` places of its own.
+    """Map over several streams of keys concurrently, each with up to `in_flight` calls of its own.
 
-    A stream whose keys take long fills its own places and no others', so it can hold nobody up.
+    A slow stream fills only its own slots, so it does not delay the others.
     """
     waiting = [iter(stream) for stream in streams]
     running: dict[asyncio.Future[V], tuple[int, K]] = {}
@@ -59,10 +59,10 @@ async def map_streams(
 
 @contextlib.contextmanager
 def few_collections() -> Iterator[None]:
-    """Let Python look for circular garbage now and then only.
+    """Make Python's cyclic garbage collection rare.
 
-    A thousand calls in flight are a hundred thousand young objects, none of them garbage; by its usual
-    measure Python would look through them, and through all modules, for a third of the time.
+    A thousand calls in flight are a hundred thousand young objects, none of them garbage. With the usual
+    thresholds, Python would spend a third of the time scanning them and all modules.
     """
     usual = gc.get_threshold()
     gc.freeze()

@@ -1,6 +1,6 @@
 """A worker process: reads shards from standard input, writes results to standard output.
 
-Messages are pickles behind their length.
+A message is its length followed by a pickle.
 """
 
 import os
@@ -17,7 +17,7 @@ HEAD = 8
 
 
 def read_message(stream: IO[bytes]) -> bytes:
-    """The next message; empty when the other side is gone."""
+    """The next message; empty if the other side is gone."""
     size = int.from_bytes(stream.read(HEAD))
     return stream.read(size)
 
@@ -29,11 +29,11 @@ def write_message(stream: IO[bytes], message: bytes) -> None:
 
 
 def main() -> None:
-    # Ctrl-C reaches the whole group, and so may what a scheduler sends; a worker ends when its parent does.
+    # Ctrl-C and a scheduler's signals reach the whole process group; a worker ends when its parent does.
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, signal.SIG_IGN)
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # Whatever a library prints must not stand among the messages.
+    # Output that a library prints must not mix with the messages.
     os.dup2(2, 1)
     sys.path, memory, task = pickle.loads(read_message(stdin))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -45,7 +45,7 @@ def main() -> None:
             function = function or pickle.loads(task)
             answer: tuple[bool, object] = True, function(pickle.loads(message))
         except MemoryError:
-            # What is left of this process cannot be trusted; its end is the answer.
+            # The state of this process cannot be trusted; its exit code reports the error.
             os._exit(137)
         except BaseException as error:
             answer = False, (_carried(error), traceback.format_exc())
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A worker that hangs would not see that its parent was killed."""
+    """Exit when the parent is gone: a worker that hangs would not notice it otherwise."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 def _carried(error: BaseException) -> BaseException:
-    """The error if it survives the way back, which not every error does."""
+    """The error if it can be pickled and unpickled, else a RuntimeError with its repr."""
     try:
         return pickle.loads(pickle.dumps(error)) if isinstance(error, Exception) else RuntimeError(repr(error))
     except Exception:

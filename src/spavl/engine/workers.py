@@ -1,6 +1,6 @@
 """Heavy work on bytes: items are gathered into shards and run in sandboxed workers, by the chosen engine.
 
-The engines differ in where the workers stand: beside this process, or wherever Daft puts a shard,
+The engines differ in where workers run: started by this process, or where Daft schedules a shard,
 on this machine or on the nodes of a Ray cluster. The function and its results are the same.
 """
 
@@ -16,7 +16,7 @@ from spavl.engine.sandbox import Sandbox, WorkerLimits
 
 
 class Workers:
-    """Give it an item, await its result. Whenever a driver is free it takes what has come together by then."""
+    """Call it with an item and await the result. A free driver takes all items that wait by then."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -27,7 +27,7 @@ class Workers:
 
     @property
     def room(self) -> int:
-        """How many items keep all workers busy: those that are done now, and those that come next."""
+        """The number of items that keeps all workers busy: those being processed, and as many that wait."""
         return 2 * self._driver.most * self._driver.at_once
 
     async def __call__(self, item: Any) -> Any:
@@ -43,7 +43,7 @@ class Workers:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                # Let those who ask at the same moment be of the same shard.
+                # Items submitted at the same moment go into the same shard.
                 await asyncio.sleep(0)
                 taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._driver.most))]
                 asked = [(item, answer) for item, answer in taken if not answer.done()]
@@ -68,7 +68,7 @@ class Workers:
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        # First the workers: a thread that waits for one is free when it is gone.
+        # Workers first: a thread that waits for a worker ends when the worker does.
         self._driver.close()
         self._threads.shutdown(cancel_futures=True)
 
@@ -77,7 +77,7 @@ class Workers:
 async def open_workers(
     engine: EngineName, function: Function, workers: int, limits: WorkerLimits
 ) -> AsyncIterator[Workers]:
-    """Workers for a function of a shard. `workers` of 0 means one a core of each machine."""
+    """Workers for a function of a shard. `workers=0` means one per core of each machine."""
     opened = Workers(_driver(engine, function, workers, limits))
     try:
         yield opened
@@ -91,6 +91,6 @@ def _driver(engine: EngineName, function: Function, workers: int, limits: Worker
         sandbox = Sandbox(function, count, limits)
         # One more than can run, so that the next shard is ready when a worker is.
         return Driver(sandbox.run, SHARD, count + 1, sandbox.close)
-    from spavl.engine.daft_driver import daft_driver  # loaded only where it is asked for
+    from spavl.engine.daft_driver import daft_driver  # loaded only if needed
 
     return daft_driver(engine, function, workers, limits)

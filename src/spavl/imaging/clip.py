@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, form_of
 
-# Of length 1; of several, one a row.
+# Embeddings of length 1; `Vectors` has one per row.
 Vector: TypeAlias = NDArray[np.float32]
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -19,7 +19,7 @@ _THEN = "name a CLIP or SigLIP model: a folder, or a hub id"
 
 
 class Clip:
-    """A model with a half for texts and one for images. `setting` is what the user named it in."""
+    """A model with a text encoder and an image encoder. `setting` is the setting that names it, for error messages."""
 
     def __init__(self, path: str, setting: str, device: Literal["cpu", "fastest"] = "cpu") -> None:
         self._path, self._where = path, f"{setting} = {path}"
@@ -44,12 +44,12 @@ class Clip:
 
     @cached_property
     def _processor(self) -> Any:
-        # Of its two ways to shrink an image, the one that is there on every machine.
+        # Of the two resizing backends, this one is available on every machine.
         return self._loaded(self._kinds.AutoImageProcessor, backend="pil")
 
     @cached_property
     def form(self) -> ClipPreprocess:
-        """What an image is to be brought into before it is given to `images`."""
+        """How to resize and crop an image before it is passed to `images`."""
         if (form := form_of(self._processor)) is None:
             what = "how this model wants its images is not known here"
             raise ConfigError(what, where=self._where, then=_THEN)
@@ -57,7 +57,7 @@ class Clip:
 
     @property
     def commit(self) -> str | None:
-        """The revision of a hub's model that this is."""
+        """The commit of a hub model; None for a local folder."""
         place, revision = self._place
         if Path(place).is_dir():
             return None
@@ -71,7 +71,7 @@ class Clip:
         return self._vectors(self._model.get_text_features, dict(given))
 
     def images(self, images: Sequence[Pixels]) -> Vectors:
-        """Of images that were brought into the model's form."""
+        """Embeddings of images that were resized and cropped as `form` says."""
         values = self._torch.from_numpy(np.stack(images)).to(self._device).float()
         if self._processor.do_rescale:
             values = values * self._processor.rescale_factor

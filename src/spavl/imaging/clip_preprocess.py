@@ -1,6 +1,6 @@
-"""Brings an image into the size that a CLIP or SigLIP model takes, as its own image processor does, pixel for pixel.
+"""Resizes and crops an image for a CLIP or SigLIP model, with the same pixels as the model's image processor.
 
-That processor needs torch, seconds to load and hundreds of megabytes; a worker that decodes needs none of these.
+That processor needs torch, takes seconds to load and uses hundreds of megabytes; this module avoids that in workers.
 """
 
 from typing import Any, NamedTuple
@@ -11,15 +11,15 @@ from PIL import Image
 
 from spavl.imaging.decode import Undecodable
 
-# Shrunk by its shorter side, one much wider than this would grow beyond all measure.
+# The largest ratio of the sides: when the shorter side is fixed, the pixels of a very long image would be too many.
 _WIDEST = 20
 
-# Rows, columns, and red, green and blue.
+# Rows x columns x RGB.
 Pixels = NDArray[np.uint8]
 
 
 class ClipPreprocess(NamedTuple):
-    """The shorter side, or height and width, that an image is shrunk to; and what is then cut out of its middle."""
+    """The shorter side, or the height and width, to resize to; and the height and width of the center crop, if any."""
 
     shorter: int | None
     sides: tuple[int, int] | None
@@ -28,7 +28,7 @@ class ClipPreprocess(NamedTuple):
 
 
 def form_of(processor: Any) -> ClipPreprocess | None:
-    """The form that a processor of transformers gives to images; None if it does more to them than that."""
+    """The resizing and cropping of a transformers image processor; None if the processor does something else."""
     name = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
     size = {key: value for key, value in dict(processor.size).items() if value is not None}
     known = size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}
@@ -44,7 +44,7 @@ def form_of(processor: Any) -> ClipPreprocess | None:
 
 
 def shaped(image: Image.Image, form: ClipPreprocess) -> Pixels:
-    """The pixels of an RGB image in this form."""
+    """The pixels of an RGB image, resized and cropped as `form` says."""
     height, width = form.sides or _shrunk(image.height, image.width, form.shorter or 1)
     pixels = np.asarray(image.resize((width, height), Image.Resampling(form.resample)))
     return pixels if form.cut is None else _middle(pixels, *form.cut)
@@ -59,7 +59,7 @@ def _shrunk(height: int, width: int, shorter: int) -> tuple[int, int]:
 
 
 def _middle(pixels: Pixels, height: int, width: int) -> Pixels:
-    """What is cut out, on black where the image is smaller."""
+    """The center crop, padded with black if the image is smaller."""
     missing = (max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1]))
     if any(missing):
         before = [-(-each // 2) for each in missing]

@@ -1,11 +1,11 @@
-"""Noisy and blurred images, about degree three of ImageNet-C's five."""
+"""Noisy and blurred images, at about severity 3 of ImageNet-C's five."""
 
 import io
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-# The spread of the grain, of 255; and the radius of the blur, in parts of the shorter side.
+# The standard deviation of the noise, on a scale of 255; and the radius of the blur, as a share of the shorter side.
 _GRAIN, _BLUR = 46, 1 / 75
 
 

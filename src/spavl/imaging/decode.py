@@ -13,24 +13,24 @@ LARGEST_BYTES = 32 * 2**20
 LARGEST_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-# What a name may promise that is never given; a name without a promise can tell no lie.
+# File extensions of formats that are not decoded. A name without a known extension is accepted with any format.
 _NAMED |= {".gif": "GIF", ".svg": "SVG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _ORIENTATION = 0x0112
 
 
 class Undecodable(Exception):
-    """The bytes are no image that can be used; the message is the reject reason."""
+    """The bytes are not a usable image; the message is the reject reason."""
 
 
 class DecodedImage(NamedTuple):
-    """An image as it is shown, and bytes that hold these pixels and nothing else."""
+    """The pixels of an image, and a file with these pixels and no metadata."""
 
     pixels: Image.Image
     data: bytes
 
 
 def decode(data: bytes, name: str = "") -> DecodedImage:
-    """The first frame, upright, as RGB on white. `name` is the file's, which must not promise another format."""
+    """The first frame, upright, as RGB on white. Raises Undecodable if `name` has the extension of another format."""
     if not data:
         raise Undecodable("empty")
     if len(data) > LARGEST_BYTES:
@@ -46,7 +46,7 @@ def decode(data: bytes, name: str = "") -> DecodedImage:
     except UnidentifiedImageError:
         raise Undecodable("svg" if b"<svg" in data[:4096].lower() else "undecodable") from None
     except Exception as error:
-        # A decoder fed with bytes made to hurt may raise anything; none of it is our fault.
+        # A decoder may raise any error on malicious bytes.
         raise Undecodable("truncated" if "truncated" in str(error).lower() else "undecodable") from None
 
 
@@ -66,11 +66,11 @@ def _decode(data: bytes, name: str) -> DecodedImage:
 
 
 def plain_pixels(image: Image.Image) -> Image.Image:
-    """Three channels of 8 bits, nothing see-through, no metadata."""
+    """The image in 8-bit RGB, on white if it has transparency, and without metadata."""
     if image.mode in ("I", "I;16", "I;16B"):
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     elif image.has_transparency_data:
-        # What lies under clear pixels is not what people see, and must not be what a model sees.
+        # A viewer does not show the colours of transparent pixels, so a model must not be shown them either.
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
@@ -80,7 +80,7 @@ def plain_pixels(image: Image.Image) -> Image.Image:
 
 
 def _clean(image: Image.Image, kind: str, data: bytes) -> bytes | None:
-    """The given bytes without metadata, where their pixels are plain as they stand."""
+    """The given bytes without metadata; None if the pixels have to be converted or the file cannot be copied."""
     if image.mode not in ("RGB", "L") or image.has_transparency_data:
         return None
     if kind == "JPEG":
@@ -90,7 +90,7 @@ def _clean(image: Image.Image, kind: str, data: bytes) -> bytes | None:
 
 
 def written(pixels: Image.Image, kind: str) -> bytes:
-    """The pixels as a new file: exact where they were exact, else at a quality whose loss nobody sees."""
+    """The pixels as a new file: PNG if the original format is lossless, else JPEG of high quality."""
     buffer = io.BytesIO()
     if kind in ("PNG", "GIF", "BMP", "TIFF"):
         pixels.save(buffer, "PNG")

@@ -1,14 +1,15 @@
-"""Whether two images whose perceptual hashes agree differ in a region: a meme's text, a page's lines.
+"""Whether two images whose perceptual hashes agree differ in a region: the text of a meme, the lines of a page.
 
-A perceptual hash holds the coarsest shapes alone, so one template with other words has one hash. Here both images are
-looked at in grey, and compared block by block by their structure, as SSIM does. The block that differs most decides:
-saved worse, smaller or cropped, all blocks stay alike; with other words, those under the words do not.
+A perceptual hash contains only the coarsest shapes, so a meme template with different texts has one hash. Here both
+images are converted to grey and compared block by block by their structure, as SSIM does. The block that differs most
+decides: if an image is recompressed, resized or cropped, all blocks stay alike; with another text, the blocks under it
+do not.
 
-Images of one template are many, and each is held against all others. So a small copy of both says first, for many
-pairs at once, whether one was moved against the other (cropped). Most were not: then they are compared as they lie, at
-128 x 128, and those that pass at 256 x 256, if both are that large. Only the few that seem moved are brought into
-register, which takes a hundred times longer; these are compared at 128 x 128, as what was drawn again at other places
-is never the same in its finest lines.
+One template may have many images, and each is compared with all others. So most pairs are compared without
+registration, at 128 x 128, and those that pass again at 256 x 256, if both are that large. For those that fail, small
+copies show, for many pairs at once, whether one image seems shifted against the other (cropped). Only these few pairs
+are registered, which takes a hundred times longer; they are compared at 128 x 128 only, since resampling changes the
+finest lines.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,23 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# The sides at which images are compared, and that of the small copy.
+# The sides at which images are compared, and the side of the small copy.
 FINE, COARSE, _SMALL = 256, 128, 32
-# A block is two steps wide, and there is one at each step.
+# Blocks are two steps wide, and one starts at each step.
 _STEP = 8
-# What a block may differ by, from 0 (equal) over 1 (nothing in common) to 2 (one is the other's negative).
+# The largest difference of a block of alike images: 0 is equal, 1 is uncorrelated, 2 is the negative.
 _MOST = 0.35
-# Squared shades of grey: noise of this strength on a plain block is no structure. It goes by how much the middle block
-# of a pair differs, so that all of an image saved as a GIF may have noise, and words on a pale ground are none.
+# Variance below this floor is noise and not structure. The floor is `_OF_THE_ORDINARY` times the difference of the
+# block at the `_ORDINARY`th percentile of a pair, within the limits of `_NOISE`: an image saved as a GIF may have noise
+# everywhere, and a text on a pale ground does not count as noise.
 _NOISE, _ORDINARY, _OF_THE_ORDINARY, _NOISE_MOVED = (30.0, 600.0), 75, 12.0, 600.0
-# How far an image may be moved, as a share of the side; and by more than how much it is no longer as it lay. From some
-# more on, so many points of the rim have no counterpart.
+# As shares of the side: the largest shift, the smallest that counts as moved, and the smallest from which on the outer
+# `_RIM` pixels are left out, since they have no counterpart.
 _LARGEST_CROP, _MOVED, _RIM_FROM, _RIM = 0.1, 0.0015, 0.004, 8
-# Steps towards register at a quarter and a half of the size and at the whole, and the shade of an outlier.
+# Steps of the registration at a quarter, at half and at full size; and the grey difference of an outlier.
 _STEPS, _OUTLIER = ((4, 8), (2, 5), (1, 4)), 10.0
-# A guess at it from the small copies: at each step, the shade of an outlier.
+# The grey difference of an outlier, at each step of the estimate from the small copies.
 _GUESSES = (32.0, 16.0, 8.0, 4.0, 4.0)
-# Pairs compared at a time, so that they stay in the processor's own memory.
+# Pairs compared at a time, so that they stay in the CPU cache.
 _AT_ONCE = 16
 
 Shades = NDArray[np.uint8]
@@ -54,7 +56,7 @@ Pair = tuple[ImageDetail, ImageDetail]
 
 def detail_of(image: Image.Image) -> ImageDetail:
     grey = image.convert("L")
-    # Slanted, so that hard edges lie alike whatever the size that an image was brought to before.
+    # Bilinear, so that hard edges look alike whatever size the image was resized to before.
     coarse, fine = (np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR)) for side in (COARSE, FINE))
     return ImageDetail(coarse, fine if min(image.size) >= FINE else None)
 
@@ -62,7 +64,7 @@ def detail_of(image: Image.Image) -> ImageDetail:
 def alike(
     one: ImageDetail, others: Sequence[ImageDetail], alike_moved: Callable[[list[Pair]], Sequence[bool]]
 ) -> list[bool]:
-    """Which of the others show what the one shows. The few pairs that seem moved are given away, as they take long."""
+    """Which of the others are alike to the one. Pairs that seem moved take long and are passed to `alike_moved`."""
     coarse = np.stack([other.coarse for other in others])
     found = _alike_as_they_lie(one.coarse, coarse)
     if one.fine is not None:
@@ -78,14 +80,14 @@ def alike(
 
 
 def are_alike_moved(pairs: Iterable[Pair]) -> list[bool]:
-    """Of each pair, whether the other shows what the one shows if it is first moved to lie upon it."""
+    """For each pair, whether the images are moved against each other and alike after registration."""
     return [_are_alike_moved(*pair) for pair in pairs]
 
 
 def _seem_moved(one: Shades, others: Shades) -> NDArray[np.bool_]:
-    """Which of the others seem to be moved or stretched against the one, by small copies.
+    """Which of the others seem to be moved or stretched against the one, estimated from small copies.
 
-    As `_nearer`, but from the slopes of the one alone, so that many pairs are a few products of matrices.
+    Like `_nearer`, but with the gradients of the one image only, so that many pairs take a few matrix products.
     """
     own, count = _shrunk(one[None], _SMALL), len(others)
     by = _changes(own[0]).astype(np.float32)
@@ -123,7 +125,7 @@ def _are_alike_moved(one: ImageDetail, other: ImageDetail) -> bool:
 
 
 class _Blocks(NamedTuple):
-    """Of some images: their points, and the mean and the variance of each block."""
+    """The pixels of some images, and the mean and the variance of each block."""
 
     greys: Greys
     mean: Greys
@@ -136,7 +138,7 @@ class _Blocks(NamedTuple):
 
 
 def _unlike(one: _Blocks, others: _Blocks, noise: tuple[float, float]) -> Greys:
-    """How much that block differs in its structure, whatever its brightness, that differs most."""
+    """The difference in structure of the block that differs most, regardless of brightness."""
     spread = one.spread + others.spread
     differs = spread - 2 * (_of_blocks(one.greys * others.greys) - one.mean * others.mean)
     place = _ORDINARY * differs[0].size // 100
@@ -160,13 +162,13 @@ def _of_blocks(greys: Greys) -> Greys:
 
 
 def _extent(shift: NDArray[np.floating]) -> NDArray[np.floating]:
-    """By how much of the side the point is moved that is moved most, across or along."""
+    """The largest horizontal or vertical displacement of a point, as a share of the side."""
     found: NDArray[np.floating] = (np.abs(shift[..., :2]) + np.abs(shift[..., 2:]) / 2).max(-1)
     return found
 
 
 def _register(one: Greys, other: Greys) -> Shift:
-    """How the other is to be moved and stretched to lie upon the one: a crop does no more (Gauss-Newton, robust)."""
+    """The shift and scale that map the other image onto the one (robust Gauss-Newton). A crop is no more than that."""
     shift = np.zeros(4)
     for coarser, steps in _STEPS:
         small, its_small = _shrunk(np.stack([one, other]), COARSE // coarser)
@@ -179,7 +181,7 @@ def _nearer(one: Greys, other: Greys, shift: Shift) -> Shift:
     moved = _shifted(other, shift)
     by = _changes(moved)
     missing = (one - moved).ravel()
-    # What differs is not to pull the rest out of register.
+    # Pixels that differ get less weight, so that they do not distort the registration.
     weighted = by / (1 + np.abs(missing) / _OUTLIER)
     normal = weighted @ by.T
     normal += np.eye(4) * (1e-3 * np.trace(normal) / 4 + 1e-6)
@@ -187,7 +189,7 @@ def _nearer(one: Greys, other: Greys, shift: Shift) -> Shift:
 
 
 def _changes(greys: Greys) -> NDArray[np.float64]:
-    """How each point changes as the image is moved right, moved down, and stretched in both."""
+    """The derivative of each pixel with respect to the shift and the scale, horizontal and vertical."""
     down, right = np.gradient(greys)
     side, off = len(greys), _from_the_middle(len(greys))
     changes = [right * side, down * side, right * side * off[None, :], down * side * off[:, None]]
@@ -196,7 +198,7 @@ def _changes(greys: Greys) -> NDArray[np.float64]:
 
 
 def _shifted(greys: Greys, shift: Shift) -> Greys:
-    """Moved right and down by the first two, and stretched about the middle by the others."""
+    """The image, shifted by the first two parameters and scaled about its center by the others."""
     side = len(greys)
     off = _from_the_middle(side)
     across, along = (np.arange(side) + side * (shift[axis] + shift[axis + 2] * off) for axis in (0, 1))
@@ -204,7 +206,7 @@ def _shifted(greys: Greys, shift: Shift) -> Greys:
 
 
 def _between(greys: Greys, places: NDArray[np.float64]) -> Greys:
-    """Each row's values at places between its columns."""
+    """Each row interpolated linearly at `places`, which may lie between columns."""
     places = np.clip(places, 0, len(greys) - 1)
     left = np.minimum(places.astype(np.intp), len(greys) - 2)
     share = (places - left).astype(np.float32)

@@ -1,9 +1,9 @@
-"""The bytes of images on this disk, by their source.
+"""Reads the bytes of local images by their source.
 
 | source | is |
 | --- | --- |
 | `file:PATH` | a file |
-| `tar:PATH#MEMBER@OFFSET+SIZE` | a member of an unpacked tar, and where its bytes lie |
+| `tar:PATH#MEMBER@OFFSET+SIZE` | a member of an uncompressed tar, and where its bytes are |
 | `parquet:PATH#COLUMN/ROW`, `arrow:PATH#COLUMN/ROW` | a cell of a table |
 """
 
@@ -34,7 +34,7 @@ def is_local(source: str) -> bool:
 
 
 def cell_at(source: str) -> CellPlace | None:
-    """The cell that a source names, if it does."""
+    """The cell that a source names; None if it is not a cell of a table."""
     scheme, _, rest = source.partition(":")
     path, _, cell = rest.rpartition("#")
     column, _, row = cell.rpartition("/")
@@ -42,7 +42,7 @@ def cell_at(source: str) -> CellPlace | None:
 
 
 def read_local(source: str, cells: CellReader) -> bytes:
-    """The bytes behind a local source; raises Unfetchable where there are none to be had."""
+    """The bytes of a local source; raises Unfetchable if they cannot be read."""
     scheme, _, rest = source.partition(":")
     if scheme == "file":
         return _read(rest, 0, None)

@@ -11,16 +11,16 @@ from spavl.imaging.decode import plain_pixels, written
 
 
 def is_larger(data: bytes, longest_side: int) -> bool:
-    """Whether an image is larger than that, by its header. What is no image is not."""
+    """Whether the longer side of an image exceeds `longest_side`, by its header. False if it is not an image."""
     with _whatever_the_file(), Image.open(io.BytesIO(data)) as image:
         return max(image.size) > longest_side
     return False
 
 
 def smaller(data: bytes, longest_side: int) -> bytes | None:
-    """A smaller one of a larger image, upright, on white; None where it cannot be decoded."""
+    """The image resized to `longest_side`, upright, on white; None if it cannot be decoded."""
     with _whatever_the_file(), Image.open(io.BytesIO(data)) as image:
-        # A JPEG is decoded to half, a quarter or an eighth of its size where that is still enough.
+        # A JPEG is decoded at half, a quarter or an eighth of its size if that is still large enough.
         image.draft(None, (longest_side, longest_side))
         pixels = plain_pixels(ImageOps.exif_transpose(image))
         scale = longest_side / max(pixels.size)
@@ -31,7 +31,7 @@ def smaller(data: bytes, longest_side: int) -> bytes | None:
 
 @contextlib.contextmanager
 def _whatever_the_file() -> Iterator[None]:
-    """A decoder may raise anything, and what it warns of is nothing to a user."""
+    """Suppress errors, since a decoder may raise any, and warnings, which do not concern the user."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         yield

@@ -8,20 +8,20 @@ from functools import lru_cache
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 _SENT = ("JPEG", "PNG", "WEBP", "GIF")
-# What no server needs to know; PNG holds their pixels without loss, of these modes.
+# Formats that a server may not support. In these modes, PNG stores their pixels without loss.
 _REWRITTEN = ("TIFF", "BMP", "AVIF")
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TOLD = 24
 
 
 class NotSendable(Exception):
-    """The bytes are no image that can be shown to a model; the message says why."""
+    """The bytes are not an image that can be sent to a model; the message says why."""
 
 
-# One image has several questions, which mostly stand together.
+# An image has several questions, mostly one after the other.
 @lru_cache(maxsize=16)
 def sendable(data: bytes) -> bytes:
-    """The bytes of an image that can be read to its end; base64 is taken for what it holds."""
+    """The image as servers accept it; raises NotSendable if it cannot be decoded. Decodes base64 and data URLs."""
     try:
         return _checked(data)
     except UnidentifiedImageError:
@@ -37,7 +37,7 @@ def sendable(data: bytes) -> bytes:
 
 
 def rewritten(data: bytes) -> bytes:
-    """The same, unchecked where it stays as it is, for whoever decodes it anyway."""
+    """Like `sendable`, but an image that stays unchanged is not checked, for callers that decode it anyway."""
     with contextlib.suppress(Exception):
         Image.open(io.BytesIO(data), formats=_SENT)
         return data
@@ -45,15 +45,15 @@ def rewritten(data: bytes) -> bytes:
 
 
 def _checked(data: bytes) -> bytes:
-    # Else only the commonest formats are known.
+    # Without this, Pillow knows only the most common formats.
     Image.init()
     with Image.open(io.BytesIO(data), formats=(*_SENT, *_REWRITTEN)) as image:
         if image.format == "PNG":
-            # Its parts come with checksums: nothing need be unpacked.
+            # PNG chunks have checksums: nothing needs to be decompressed.
             image.verify()
             return data
         if image.format not in _REWRITTEN:
-            # Of a JPEG all bytes are read, but an eighth of the pixels in each direction is made of them.
+            # All bytes of a JPEG are read, but it is decoded at an eighth of its size.
             image.draft(image.mode, (1, 1))
             image.load()
             return data
@@ -67,6 +67,6 @@ def _checked(data: bytes) -> bytes:
 
 
 def _in_base64(data: bytes) -> bytes:
-    """What bytes that are base64, or a data URL, hold; lines may be broken in it."""
+    """Decode base64 or a data URL, which may contain line breaks."""
     text = data.partition(b",")[2] if data.startswith(b"data:") else data
     return base64.b64decode(b"".join(text.split()), validate=True)

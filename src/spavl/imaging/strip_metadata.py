@@ -1,8 +1,8 @@
 """Removes everything from an image file except its pixels, without changing a pixel.
 
-Writing an image again would cost more time than decoding it and, of a JPEG, some of its quality.
-So only the parts a decoder needs are copied: EXIF, GPS, comments, colour profiles, thumbnails,
-later frames and whatever stands behind the end stay behind. None means: not that simple a file.
+Encoding an image again would take more time than decoding it, and a JPEG would lose quality.
+So only the parts that a decoder needs are copied. EXIF, GPS, comments, colour profiles, thumbnails,
+later frames and bytes after the end are dropped. The functions return None for files that are not that simple.
 """
 
 import re
@@ -13,10 +13,10 @@ _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = (b"IHDR", b"IDAT", b"IEND")
 
 _START, _END, _SCAN, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xEE
-# Tables, frame headers and restart intervals; of the rest, only a plain JFIF and Adobe mark say how to read colours.
+# Tables, frame headers and restart intervals. Plain JFIF and Adobe markers are kept too: they define the colour space.
 _JPEG_KEPT = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, _SCAN}
 _JPEG_DROPPED = {0xFE, *range(0xE1, 0xF0)} - {_APP14}
-# In a scan 0xFF is followed by 0 or a restart mark; anything else ends the scan.
+# In a scan, 0xFF is followed by 0 or a restart marker; any other marker ends the scan.
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -43,14 +43,14 @@ def clean_jpeg(data: bytes) -> bytes | None:
 
 
 def _says_how_colours_are_kept(mark: int, body: bytes) -> bool:
-    # Longer ones hold a thumbnail, or more than they should.
+    # Longer markers contain a thumbnail, or data that does not belong there.
     return (mark == _APP0 and body.startswith(b"JFIF\0") and len(body) == 14 and body[12:] == b"\0\0") or (
         mark == _APP14 and body.startswith(b"Adobe") and len(body) == 12
     )
 
 
 def clean_png(data: bytes) -> bytes | None:
-    """For PNGs of 8 bits a channel, grey or RGB, without transparency."""
+    """For PNGs with 8 bits per channel, grey or RGB, without transparency."""
     chunks = list(_chunks(data))
     if not chunks or chunks[-1][4:8] != b"IEND":
         return None

@@ -1,11 +1,11 @@
-"""The reasons why a candidate's bytes cannot be read."""
+"""The error for bytes of a candidate that cannot be read."""
 
 
 class Unfetchable(Exception):
-    """The message is the reject reason. What may pass, such as a time-out, is worth asking again."""
+    """The message is the reject reason. If `passing`, such as after a time-out, a retry may succeed."""
 
     def __init__(self, reason: str, *, passing: bool = False, wait: float | None = None) -> None:
         super().__init__(reason)
         self.passing = passing
-        # How long the server asked to be left alone.
+        # The seconds that the server asked the client to wait, if it did.
         self.wait = wait

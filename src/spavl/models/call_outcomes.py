@@ -1,9 +1,9 @@
 """Records which models answered and which refused during a piece of work, and in which calls.
 
-So is the last reply in which nothing could be read: whoever asked has it no more.
+The last reply that could not be parsed is recorded too, since the caller does not keep it.
 
-Rooms make something of a refusal: a guard an invalid verdict, a judge a blocked vote, a describer a
-fallback. Whoever does the work for them still has to know when a server takes nothing at all.
+Guards, judges and others turn a refusal into a result: an invalid verdict, a blocked vote, a
+fallback. The stage runner still has to know when a server refuses every request.
 """
 
 from contextvars import ContextVar
@@ -11,22 +11,22 @@ from dataclasses import dataclass, field
 
 from spavl.models.types import Reply
 
-# Said of a reply that has thoughts and no answer, before the end of its thoughts.
+# A label for replies with thoughts and without an answer, and how many characters of the thoughts are shown.
 _CUT_OFF, _SHOWN = "thoughts that were cut off", 200
 
 
 @dataclass(slots=True)
 class CallOutcomes:
-    """The models that answered, and those that refused with the last reason of each. One may do both.
+    """The models that answered, and those that refused, with the last reason. A model may do both.
 
-    `calls` are the ledger's keys of all that was asked, `unread` is the last reply without the form that was asked for.
+    `calls` are the ledger keys of all calls. `unread` is the last reply that did not have the required format.
     """
 
     answered: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
     unread: str | None = None
-    # The models whose replies had the form that was asked for, and those whose had not, with the last of each.
+    # The models whose replies had the required format, and those whose replies had not, with the last such reply.
     read_of: set[str] = field(default_factory=set)
     unread_of: dict[str, str] = field(default_factory=dict)
 
@@ -35,7 +35,7 @@ _heard: ContextVar[CallOutcomes | None] = ContextVar("heard", default=None)
 
 
 def listen() -> CallOutcomes:
-    """Whatever the current task, and tasks that it starts, ask of models from now on is noted here."""
+    """Record from now on the outcomes of calls that the current task, and tasks that it starts, make."""
     heard = CallOutcomes()
     _heard.set(heard)
     return heard
@@ -54,7 +54,7 @@ def note_refusal(model: str, reason: str, *calls: str) -> None:
 
 
 def note_reading(model: str, reply: Reply, could_be_read: bool) -> None:
-    """Whether a reply has the form that was asked for. One that a content filter keeps back says nothing of that."""
+    """Record whether a reply had the required format. Replies that a content filter blocked are not counted."""
     heard = _heard.get()
     if heard is None or (reply.finish == "refused" and not could_be_read):
         return

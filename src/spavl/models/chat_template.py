@@ -10,42 +10,42 @@ from weakref import WeakKeyDictionary
 from spavl.errors import ConfigError
 from spavl.text.final_answer import without_marks_of_thoughts
 
-# How the makers of models without chats have a question written, where their processor leaves that to its caller.
+# The documented prompt formats of models without a chat template, by the class of the processor.
 _ONE_QUESTION = {"PaliGemmaProcessor": "<image>{question}"}
 
 _PROBE = "answer"
-# Of gpt-oss, whose thoughts begin by two marks and a word.
+# The markers of gpt-oss: its thoughts begin with these two and a word between them.
 _CHANNELS = ("<|channel|>", "<|message|>")
-# What a template's source writes as marks, such as </think> and [INST].
+# Markers in the source of a template, such as </think> and [INST].
 _MARK = re.compile(r"</?[^<>\s{}'\"]{1,60}>|\[/?[A-Z_]{2,40}\]")
-# A token that stands for a mark and for no word or blank.
+# A token that is a marker and not a word or a blank: punctuation around a word.
 _LIKE_A_MARK = re.compile(r"[^\w\s].*\w.*[^\w\s]", re.DOTALL)
-# Of templates that write the day. Were it today's, a policy would be asked otherwise than its reference after midnight,
-# and a model examined otherwise each day. Llama's templates fall back on this one by themselves.
+# The date for templates that write the current date. With today's date, a policy and its reference would get different
+# prompts after midnight, and evaluations would differ from day to day. It is the default of Llama's templates.
 _THE_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 _ASKS_THE_DAY = re.compile(r"""strftime_now\s*\(\s*(['"])([^'"\\]*)\1\s*\)""")
 
 
 class TemplateTurn(NamedTuple):
-    """What surrounds an answer's text in the model's turn."""
+    """The text and the tokens that a template adds around an answer in the model's turn."""
 
-    # Between the prompt and the text, such as the space after "Assistant:". None where the template writes a turn that
-    # is over otherwise than one that is about to begin, as those that open a block for thoughts when they ask.
+    # Between the prompt and the text, such as the space after "Assistant:". None if the template does not write the
+    # same before a finished turn as at the end of a prompt, as templates whose prompts open a block for thoughts.
     lead: str | None
-    # After the text, through the mark that ends the turn; nothing where the template writes no mark.
+    # After the text, through the marker that ends the turn; empty if the template writes no marker.
     end: str
-    # The mark, as a token; where the template writes none, the tokenizer's end.
+    # The token of that marker; the tokenizer's end token if the template writes none.
     end_token: int
-    # Whether an answer is read apart from its prompt, by processors that take it as their `suffix`.
+    # Whether the answer is tokenized separately from the prompt, as by processors with a `suffix` argument.
     is_apart: bool = False
 
 
-# Of each processor, with what of it the turn depends on.
+# The turn of each processor, with the properties of the processor that it depends on.
 _TURNS: WeakKeyDictionary[Any, tuple[Any, TemplateTurn]] = WeakKeyDictionary()
 
 
 def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]], **settings: Any) -> str:
-    """A chat that ends before an answer, as text in which an image is still a mark. `settings` are the template's."""
+    """The prompt of a chat as text, with a placeholder for each image. `settings` are variables of the template."""
     if not _has_template(processor):
         return _one_question(processor, messages)
     if unknown := [name for name in settings if name not in (_template(processor) or "")]:
@@ -61,7 +61,7 @@ def _template(processor: Any) -> str | None:
 
 
 def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool, **settings: Any) -> str:
-    """A chat as the template writes it, through words that ask for an answer or through its last turn."""
+    """A chat rendered by the template, up to its last turn; if `asks`, with the generation prompt."""
     template = _template(processor)
     named = {"chat_template": _dated(processor, template)} if template and "strftime_now" in template else {}
     text: str = processor.apply_chat_template(list(messages), add_generation_prompt=asks, **named, **settings)
@@ -69,7 +69,7 @@ def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool, 
 
 
 def _dated(processor: Any, template: str) -> str:
-    """A template that asks for the day, with one day in its place."""
+    """The template with a fixed date in place of the current one."""
     dated = _ASKS_THE_DAY.sub(lambda found: repr(_THE_DAY.strftime(found[2])), template)
     if re.search(r"strftime_now\s*\(", dated):
         what = "the chat template asks for today's date in words that were not read"
@@ -79,9 +79,9 @@ def _dated(processor: Any, template: str) -> str:
 
 
 def shown_by(processor: Any, **given: Any) -> dict[str, Any]:
-    """What a model is given of images and texts, without what is meant for a loss of its own.
+    """The processor's inputs for images and texts, without `labels`.
 
-    Images are to be given by rows: of a mere list of several, some processors (Gemma 3's) believe that all are of one.
+    Pass one list of images per row: some processors (Gemma 3's) take a flat list as the images of a single row.
     """
     made = processor(return_tensors="pt", **given)
     return {name: value for name, value in made.items() if name != "labels"}
@@ -113,7 +113,7 @@ def _place(processor: Any) -> str:
 
 
 def turn_of(processor: Any) -> TemplateTurn:
-    """Found by having the template write one, and kept: this is asked for every batch."""
+    """The turn of a processor, found by rendering an example. Cached, since it is needed for every batch."""
     tokenizer = processor.tokenizer
     template = processor.chat_template if _has_template(processor) else None
     known = (template, len(tokenizer), tokenizer.eos_token_id)
@@ -140,7 +140,7 @@ def _turn_of(processor: Any) -> TemplateTurn:
 def written_by_template(
     processor: Any, turn: TemplateTurn, messages: Sequence[Mapping[str, Any]], answer: str
 ) -> str | None:
-    """A chat with its answer through the end of the turn, where the template itself writes it."""
+    """A chat with its answer, rendered by the template up to the end of the turn; None if there is no template."""
     if turn.is_apart or not _has_template(processor):
         return None
     spoken = _message("assistant", answer.strip())
@@ -151,9 +151,9 @@ def written_by_template(
 def answer_tokens(
     tokenizer: Any, turn: TemplateTurn, prompt: str, before: Sequence[int], answer: str
 ) -> tuple[int, ...]:
-    """An answer as it goes on after a prompt, whose tokens are `before`, through the token that ends it.
+    """The tokens of an answer after a prompt with the tokens `before`, through the token that ends the turn.
 
-    It is read together with its prompt: what a tokenizer makes of a word depends on what stands before it.
+    It is tokenized together with its prompt, since the tokens of a word depend on the text before it.
     """
     said = said_in(turn, answer)
     whole = [] if turn.is_apart else tokens_of(tokenizer, prompt + said)
@@ -163,7 +163,7 @@ def answer_tokens(
 
 
 def said_in(turn: TemplateTurn, answer: str) -> str:
-    """An answer's text as it stands in the model's turn."""
+    """An answer's text with the lead and the end of the model's turn."""
     if turn.lead is None:
         what = "this model's chat template asks with words that a finished answer does not stand after, as <think>"
         then = "put a chat_template.jinja beside its processor's files that writes both alike, as with <think></think>"
@@ -176,13 +176,13 @@ def tokens_of(tokenizer: Any, text: str) -> list[int]:
 
 
 def as_written(tokenizer: Any, text: str) -> dict[str, bool]:
-    """A template that has written the mark of a beginning wants no second one from the tokenizer."""
+    """Tokenizer arguments that avoid a second BOS token if the template has written one."""
     begun = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
     return {"add_special_tokens": False} if begun else {}
 
 
 def ends_of(model: Any, processor: Any) -> set[int]:
-    """The tokens that end an answer: the template's mark, the tokenizer's end, and those that the model names."""
+    """The tokens that end an answer: the template's, the tokenizer's, and those of the generation config."""
     own = model.generation_config.eos_token_id
     named = own if isinstance(own, list) else [own]
     return {turn_of(processor).end_token, processor.tokenizer.eos_token_id, *named} - {None}
@@ -194,10 +194,10 @@ def special_tokens(tokenizer: Any) -> set[str]:
 
 
 def marks_of(processor: Any) -> set[str]:
-    """What no question and no answer may hold, for the model or its template reads it as more than words.
+    """The strings that a question or an answer must not contain, because the model or its template interprets them.
 
-    Those are its special tokens, the marks that its template names, and its tokens for thoughts, such as Qwen's
-    </think>, which are often no special ones.
+    These are the special tokens, the markers in the template, and the tokens around thoughts, such as Qwen's </think>,
+    which are often not special tokens.
     """
     tokenizer = processor.tokenizer
     templates = [getattr(each, "chat_template", None) or "" for each in (processor, tokenizer)]
@@ -213,7 +213,7 @@ def _message(role: str, text: str) -> dict[str, Any]:
 
 
 def spelled(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """Tokens as text, without special ones but for those that tell thoughts from an answer."""
+    """Tokens as text, without special tokens except those that separate thoughts from an answer."""
     special = special_tokens(tokenizer)
     telling = {each for each in special if each in _CHANNELS or without_marks_of_thoughts(each) != each}
     if not telling.intersection(tokenizer.convert_ids_to_tokens(list(tokens))):

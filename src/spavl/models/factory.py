@@ -1,13 +1,13 @@
-"""Opens models by their names, and adds the wrappers to each.
+"""Opens models by their names and adds the wrappers.
 
 openai/gpt-4o                          OpenAI
-openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
+openai/NAME@http://127.0.0.1:8000/v1   any server with OpenAI's API, such as vLLM and SGLang
 openai/NAME@URL,URL2                   the same model at several addresses
-openai/NAME#REVISION@URL               one of several models that are served by one name
+openai/NAME#REVISION@URL               one of several models that are served under one name
 hf/PATH-or-hub-id                      transformers, in this process
-hf/OWNER/NAME@REVISION                 the same, held to a commit, a tag or a branch of the hub
+hf/OWNER/NAME@REVISION                 the same, at a commit, a tag or a branch of the hub
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
-fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
+fixed/refuse, fixed/comply             the same answer to everything: baselines
 
 Names without a kind, such as a run folder, become one of these in `models/uri.py`.
 """
@@ -49,29 +49,29 @@ from spavl.records import canonical_json
 from spavl.store import Ledger, LostCall
 from spavl.text.nearest import suggestion
 
-# Seconds that a run which stops early waits for answers under way.
+# Seconds that a run waits for requests in flight when it stops early.
 _LAST_ANSWERS = 10.0
-# Double precision: its rounding is too fine for an answer to depend on which rows shared a batch.
+# In double precision, rounding does not make an answer depend on the other rows of its batch.
 _MINIATURE_DTYPE = "float64"
 
 
 class Backend(ChatModel, Protocol):
     async def rest(self) -> None:
-        """Hold no memory until the next question."""
+        """Release the memory of the weights until the next request."""
         ...
 
     async def close(self) -> None: ...
 
 
 class OpenedBackend(NamedTuple):
-    """A model that is open, before it has its wrappers. `model` is its bare name, by which it is priced."""
+    """An opened model, before wrappers are added. `model` is its bare name, by which its price is found."""
 
     uri: str
     model: str
     price: Price | None
-    # Where it is asked, each with a pace of its own.
+    # A backend for each address, each with its own rate limiter.
     places: tuple[tuple[Backend, RateLimiter], ...]
-    # Names that its calls have in older ledgers.
+    # Names of the model in ledgers of earlier versions.
     former: tuple[str, ...] = ()
     settings: ModelSettings = NONE
 
@@ -81,10 +81,10 @@ class OpenedBackend(NamedTuple):
 
 
 class ModelFactory:
-    """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
+    """The models of one run. They share its ledger and budget; models with one server and name share a rate limiter."""
 
     trusted: Collection[str] = ()
-    # Whether models are asked, for which it must be known where they are.
+    # Whether a model without an address is an error, since requests are sent.
     needs_addresses = True
 
     def __init__(
@@ -107,20 +107,20 @@ class ModelFactory:
         self._backends: dict[str, Backend] = {}
         self._paces: dict[str, RateLimiter] = {}
         self._flights: Flights = {}
-        # The models behind servers, each as it was first named.
+        # The served models by identity, each with the name that was used first.
         self._named: dict[str, str] = {}
-        # The names of models in the ledger, once they were asked for.
+        # The names of models in the ledger; None until they are needed.
         self._past: list[str] | None = None
-        # Those of them that are known to think, likewise.
+        # Those of them whose replies had thoughts; None until they are needed.
         self._have_thought: frozenset[str] | None = None
 
     def trusting(self, names: Collection[str]) -> Self:
-        """The same, with these models allowed to run Python code of their own."""
+        """Allow these models to run their own Python code. Returns the factory itself."""
         self.trusted = names
         return self
 
     def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
-        """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
+        """The model of this name. Its calls are recorded under `stage`; `own` settings override those of the run."""
         uri = model_uri(uri)
         kind, _, rest = uri.partition("/")
         makers: dict[str, Callable[[str, str, ModelSettings], ChatModel]] = {
@@ -141,11 +141,11 @@ class ModelFactory:
         return model if settings == NONE else WithModelSettings(model, settings)
 
     def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
-        """What the model of this name is sent for a request, as `open` has it."""
+        """The request as a model opened by `open` with these settings sends it."""
         return fitted(request, settings_of(uri, self._settings, own))
 
     def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
-        """How models are asked, so far as the rows of a stage with these settings depend on it."""
+        """The request settings that the rows of a stage with these settings depend on."""
         side = self._pace.longest_side
         asks_a_server = "openai/" in canonical_json(stage) or stage.get("pool")
         sides = [side] if asks_a_server and side != PaceConfig().longest_side else []
@@ -153,36 +153,36 @@ class ModelFactory:
 
     @property
     def asks(self) -> bool:
-        """Whether a model can be asked anything that the ledger does not know."""
+        """Whether calls that are not in the ledger can be made."""
         return True
 
     def at_once(self) -> "ModelFactory":
-        """The same models, none of which is asked through batches: for the few calls that all else waits for."""
+        """The same models without the batch API, for the few calls that everything else waits for."""
         prompt = copy.copy(self)
         prompt._batched = ()
         return prompt
 
     def paces(self) -> Mapping[str, RateLimiter]:
-        """How fast each model is asked, by its name and server."""
+        """The rate limiters by the name and server of the model."""
         return self._paces
 
     async def landed(self) -> None:
-        """Wait until the calls that are on their way now have come back."""
+        """Wait until the calls that are now in flight have finished."""
         await asyncio.sleep(0)
         if self._flights:
             await asyncio.wait(list(self._flights.values()))
 
     async def collect(self, tell: Tell) -> None:
-        """Send the batches, and wait until all have come back."""
+        """Send the batches, and wait until all have finished."""
         if self._batches is not None:
             await self._batches.collect(tell)
 
     async def rest(self) -> None:
-        """Let go of the weights that are held in this process; a model that is asked again loads them again."""
+        """Release the weights in this process. A model loads them again at its next request."""
         await asyncio.gather(*(backend.rest() for backend in self._backends.values()))
 
     async def close(self) -> None:
-        """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
+        """Send no more requests, wait a while for those in flight, since they are paid, then close all connections."""
         for pace in self._paces.values():
             pace.close()
         self._budget.close()
@@ -191,7 +191,7 @@ class ModelFactory:
             try:
                 await asyncio.wait(late, timeout=_LAST_ANSWERS)
             finally:
-                # Cut short, too: what they may cost is written down before the ledger is closed.
+                # Also after an interrupt: what cancelled calls may cost is recorded before the ledger is closed.
                 for flight in late:
                     flight.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
@@ -202,7 +202,7 @@ class ModelFactory:
     def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
         identity, name, urls = served(rest)
         if self.needs_addresses and lacks_address(rest):
-            # Without an address it would be asked at OpenAI, at the price of a model of one's own, which is none.
+            # Without an address, requests would go to OpenAI, but be counted as free like those to the user's server.
             then = f"write openai/{identity}@http://HOST:PORT/v1, or openai/{identity} for the one at {OPENAI}"
             raise ConfigError("this model has no address behind the @", where=f"openai/{rest}", then=then)
         for url in urls or (OPENAI,):
@@ -220,7 +220,7 @@ class ModelFactory:
     def _place(self, identity: str, url: str | None) -> tuple[Backend, RateLimiter]:
         full = f"{identity}@{url}" if url else identity
         backend = self._backend(f"openai/{full}", lambda: self._load_openai(identity, url))
-        # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
+        # One limiter per model: providers limit each model separately, and a slow model must not delay the others.
         return backend, self._paces.setdefault(full, RateLimiter(self._pace, f"openai/{full}", self._say))
 
     def _names_before(self) -> list[str]:
@@ -234,7 +234,7 @@ class ModelFactory:
         return is_known_to_think(opened.model, opened.settings, opened.backend.name in self._have_thought)
 
     def _check_told_apart(self, identity: str, rest: str) -> None:
-        """One name at two addresses may be one model or two, and only the user knows."""
+        """Refuse one name with two lists of addresses: only the user knows whether it is one model or two."""
         before = self._named.setdefault(identity, rest)
         if served(before).urls != served(rest).urls:
             both = ",".join(dict.fromkeys([*served(before).urls, *served(rest).urls]))
@@ -258,7 +258,7 @@ class ModelFactory:
         return _always(name)
 
     def _own_pace(self, name: str) -> RateLimiter:
-        """Of a model in this process, which batches what it is asked."""
+        """The rate limiter of a model in this process. It hardly limits, since the model batches its requests."""
         return self._paces.setdefault(name, RateLimiter(PaceConfig(at_once=4096)))
 
     def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
@@ -277,7 +277,7 @@ class ModelFactory:
 
     def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
         backend = opened.backend
-        # The same model with its thoughts turned off is another one.
+        # With other settings, such as thinking turned off, the same model has other habits.
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
@@ -297,12 +297,12 @@ class ModelFactory:
 
 
 def _is_own(urls: Sequence[str], rest: str) -> bool:
-    """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
+    """Whether the user serves the model: on this machine, or, for a name with an empty address, on any server."""
     return all(map(is_loopback, urls)) if urls else lacks_address(rest)
 
 
 def open_here(uri: str) -> ChatModel:
-    """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
+    """A model in this process without wrappers, for callers that keep their own ledger."""
     kind, _, rest = model_uri(uri).partition("/")
     if kind == "fixed":
         return _always(rest)
@@ -349,7 +349,7 @@ def checkpoint_path(uri: str) -> str:
         then = "use hf/PATH or miniature/base"
         raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
     if Path(rest, "adapter_config.json").is_file():
-        # Its base would be trained from, and what it has learned be lost in the adapter that is saved then.
+        # Training would start from its base, and the adapter that is saved would lose what this one has learned.
         then = f"spavl train merge {shlex.quote(rest)} --out FOLDER, and give that folder"
         raise ConfigError("this is an adapter and no whole model", where=uri, then=then)
     return rest

@@ -1,4 +1,4 @@
-"""Halves the batch size where memory does not suffice."""
+"""Halves the batch size when memory does not suffice."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ B = TypeVar("B")
 
 
 class AdaptiveBatch:
-    """How many requests are answered together: fewer from the moment that so many did not fit."""
+    """The largest batch size. It is halved each time a batch does not fit into memory."""
 
     def __init__(self, most: int, name: str, say: Callable[[str], None] = lambda _: None) -> None:
         self.most, self._name, self._say = most, name, say
 
     def is_halved(self, size: int) -> bool:
-        """Take in that so many did not fit; whether fewer are worth a try."""
+        """Halve the batch size after a batch of `size` did not fit. False if `size` is 1."""
         if size < 2:
             return False
         self.most = size // 2
@@ -27,7 +27,7 @@ class AdaptiveBatch:
     def each(
         self, requests: Sequence[A], answer: Callable[[Sequence[A]], Sequence[B]], *, where: str, then: str
     ) -> list[B]:
-        """The answers to all, as many together as fit. `where` and `then` tell what to do if a single one does not."""
+        """Answer all requests, in batches that fit. `where` and `then` are for the error if not even one fits."""
         answers = list[B]()
         while len(answers) < len(requests):
             batch = requests[len(answers) : len(answers) + self.most]
@@ -37,7 +37,7 @@ class AdaptiveBatch:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-            # Not before the error is gone, which holds all that its frames held.
+            # Outside the except block: the error's frames keep references to the tensors.
             free_memory()
             if not self.is_halved(len(batch)):
                 what = f"there is not enough memory for a single question to {self._name}"
@@ -46,7 +46,7 @@ class AdaptiveBatch:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """A GPU's is a class of its own; a CPU's is told in words."""
+    """Whether an error means out of memory. PyTorch has a class for that on a GPU, but only a message on a CPU."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -7,8 +7,8 @@
     extra_body = { thinking_token_budget = 2048 }
     longest_side = 2048
 
-A name stands for the model as tested model, responder, writer, checker, guard and judge. `openai/NAME` without an
-address or a revision means that model on every server. All of it is part of a request, and so of its key in the ledger.
+They apply to the model as tested model, responder, writer, checker, guard and judge. `openai/NAME` without an address
+or a revision means that model on every server. The settings are part of a request, and so of its key in the ledger.
 """
 
 import re
@@ -23,13 +23,13 @@ from spavl.errors import ConfigError
 from spavl.models.types import ChatModel, Reply, Request
 from spavl.records import canonical_json
 
-# What is made of the request itself, or changes how its answer has to be read.
+# Fields that are set from the request itself, or that change the format of the response.
 _OURS = ("messages", "model", "stream", "n", "max_tokens", "max_completion_tokens")
 _HERE = ("hf/", "miniature/")
 
 
 class ModelSettings(Settings):
-    """A setting that is not given here is the stage's, or is not sent."""
+    """Settings of one model. A setting that is not given has the stage's value, or is not sent."""
 
     max_tokens: int | None = Field(
         None,
@@ -54,7 +54,7 @@ class ModelSettings(Settings):
 
     @property
     def more(self) -> dict[str, Any]:
-        """What is sent beside the rest."""
+        """The additional fields of a request."""
         named = {"reasoning_effort": self.reasoning_effort, "chat_template_kwargs": self.chat_template_kwargs}
         return {name: value for name, value in named.items() if value} | self.extra_body
 
@@ -69,7 +69,7 @@ NONE = ModelSettings()
 
 
 def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings = NONE) -> ModelSettings:
-    """Those of a model: of its very name, else without its address, else without its revision; `own` ones win."""
+    """A model's settings: by its full name, else without address, else without revision. `own` overrides them."""
     named = {name.rstrip("/"): settings for name, settings in table.items()}
     identity = uri.partition("@")[0]
     names = uri.rstrip("/"), identity, identity.partition("#")[0]
@@ -88,13 +88,13 @@ def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings
 
 
 def fitted(request: Request, settings: ModelSettings) -> Request:
-    """A request as its model is sent it."""
+    """The request with the settings of its model."""
     more = canonical_json(settings.more) if settings.more else ""
     return replace(request, max_tokens=settings.max_tokens or request.max_tokens, more=more)
 
 
 class WithModelSettings:
-    """A model that is asked with settings of its own."""
+    """Applies a model's settings to each request."""
 
     def __init__(self, inner: ChatModel, settings: ModelSettings) -> None:
         self.name, self._inner, self._settings = inner.name, inner, settings
@@ -104,7 +104,7 @@ class WithModelSettings:
 
 
 def named_in(table: Mapping[str, ModelSettings], settings: Any) -> dict[str, ModelSettings]:
-    """Those of the table whose models the settings name, alone or behind a guard's form."""
+    """The entries of the table whose models occur in `settings`, alone or after the format of a guard."""
     texts = list(texts_in(settings))
 
     def is_named(name: str) -> bool:
@@ -115,13 +115,13 @@ def named_in(table: Mapping[str, ModelSettings], settings: Any) -> dict[str, Mod
 
 
 def settings_within(table: Mapping[str, ModelSettings], stage: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What of the table the rows of a stage with these settings depend on; a pool in a file may name any model."""
+    """The entries of the table that the rows of a stage depend on; all of them if it has a pool file."""
     named = table if stage.get("pool") else named_in(table, stage)
     return [{name: own.model_dump(mode="json") for name, own in sorted(named.items())}] if named else []
 
 
 def check_named_somewhere(table: Mapping[str, ModelSettings], config: BaseModel, *more: str) -> None:
-    """A slip in a name would leave a model as it is without a word. `more` are names that the settings do not hold."""
+    """Refuse an entry for a model that is not used, since it may be a typo. `more` are used names not in `config`."""
     settings = config.model_copy(update={"model_settings": {}}).model_dump(mode="json")
     if unknown := sorted(table.keys() - named_in(table, [settings, *more]).keys()):
         then = "name the model as the other settings name it, openai/NAME@URL, or without its address: openai/NAME"

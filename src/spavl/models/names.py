@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
 
-# A served model behind whatever names how it is asked, and the setting that holds nothing but addresses.
+# A served model with its addresses, after any prefix; and the setting that contains only addresses.
 _ADDRESSED = re.compile(r"(openai/[^@\s\"]+)@https?://[^\s,\"]+(?:,https?://[^\s,\"]+)*")
 _ADDRESSES = "addresses"
 _OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin", ".py")
 
 
 def revision_of(folder: Path) -> str:
-    """The hash of a checkpoint's files, so that other weights are never taken for the same model."""
+    """The hash of a checkpoint's files, so that other weights have another name."""
     digest = hashlib.sha256()
-    # Tokenizers, chat templates and a model's own code have endings of their own, and change answers as weights do.
+    # Tokenizers, chat templates and a model's own code change answers as weights do.
     for file in sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -25,11 +25,11 @@ def revision_of(folder: Path) -> str:
 
 
 class ServedName(NamedTuple):
-    """A model behind servers, as it is named: NAME, NAME@URL, NAME@URL,URL2 or NAME#REVISION@URL."""
+    """The parts of a served model's name: NAME, NAME@URL, NAME@URL,URL2 or NAME#REVISION@URL."""
 
-    # With its revision, where it has one: which weights answer. Where they are served says nothing of that.
+    # The name with the revision, if it has one. It identifies the weights; the address does not.
     identity: str
-    # The name by which its servers know it.
+    # The name that is sent to the server.
     model: str
     urls: tuple[str, ...]
 
@@ -41,7 +41,7 @@ def served(rest: str) -> ServedName:
 
 
 def lacks_address(rest: str) -> bool:
-    """NAME@ with nothing behind it: a model that its user will serve, as most of a pool are until they are started."""
+    """NAME@ without an address: a model that the user will serve, as most of a pool before they are started."""
     return "@" in rest and not served(rest).urls
 
 
@@ -50,10 +50,10 @@ def openai_name(model: str) -> str:
 
 
 def former_names(rest: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The names under which calls to this model may stand in a ledger from when the address was part of the name.
+    """The names of this model in ledgers of earlier versions, in which the address was part of the name.
 
-    The only one there is this model's, wherever it was served. Of several, which may have been other weights each, only
-    those of its own addresses are. With a revision it is another model than any of them.
+    If a ledger has one such name, it is this model's, wherever it was served. Several names may be different weights,
+    so only those with the model's own addresses count. A model with a revision has no former names.
     """
     identity, model, urls = served(rest)
     if identity != model or not urls:
@@ -64,7 +64,7 @@ def former_names(rest: str, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def without_addresses(settings: Any) -> Any:
-    """The same names, wherever they stand, without the addresses of servers."""
+    """The settings without the addresses of servers in the names of models."""
     if isinstance(settings, str):
         return _ADDRESSED.sub(r"\1", settings)
     if isinstance(settings, dict):
@@ -74,7 +74,7 @@ def without_addresses(settings: Any) -> Any:
 
 
 def pinned(path: str) -> tuple[str, str | None]:
-    """A folder, or a hub id with the revision it is held to: OWNER/NAME@REVISION, a commit, a tag or a branch."""
+    """A folder, or a hub id and its revision: OWNER/NAME@REVISION with a commit, a tag or a branch."""
     if Path(path).exists():
         return path, None
     place, _, revision = path.partition("@")
@@ -82,12 +82,12 @@ def pinned(path: str) -> tuple[str, str | None]:
 
 
 def with_revision(path: str, commit: str | None) -> str:
-    """A folder or a hub id with what tells its weights: the hub's commit, or the hash of the folder's files."""
+    """A folder or a hub id with the revision of its weights: the hub's commit, or the hash of the folder's files."""
     return f"{pinned(path)[0]}#{commit or revision_of(Path(path))}"
 
 
 def hf_name(path: str, known: Sequence[str]) -> str | None:
-    """The name of an `hf/` model among those that a ledger knows; None where it holds no call of this model."""
+    """The name of an `hf/` model among those in a ledger; None if the ledger has no call of this model."""
     folder, (place, revision) = Path(path), pinned(path)
     prefix = f"hf/{folder.name if folder.is_dir() else place}#"
     found = [name for name in known if name.startswith(prefix)]

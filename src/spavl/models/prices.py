@@ -1,4 +1,4 @@
-"""Prices of calls: a table that ships, overridden by the settings of a run."""
+"""Prices of calls: the table in prices.toml, overridden by the settings of a run."""
 
 import functools
 import tomllib
@@ -29,13 +29,13 @@ def _known() -> Mapping[str, tuple[float, float]]:
 
 
 def price_of(model: str, own: Mapping[str, tuple[float, float]]) -> Price | None:
-    """The price of an OpenAI-compatible model, NAME or NAME@URL; None where it is not known.
+    """The price of an OpenAI-compatible model, NAME or NAME@URL; None if unknown.
 
-    `own` has it by its bare name or as models are named elsewhere, openai/NAME@URL; what names the server goes first.
+    Keys of `own` are bare names or names as in other settings, openai/NAME@URL; a key with the server has precedence.
     """
     identity, name, _ = served(model)
     spelled = (f"openai/{model}", model, identity, f"openai/{identity}", name, f"openai/{name}")
-    # A guard's format may stand before: llama-guard-4/openai/NAME@URL.
+    # A key may start with the format of a guard: llama-guard-4/openai/NAME@URL.
     formatted = (row for key, row in own.items() if key.endswith(f"/openai/{model}"))
     row = next((own[key] for key in spelled if key in own), None) or next(formatted, None) or _known().get(name)
     return Price(*row) if row else None

@@ -1,4 +1,4 @@
-"""Sets of prompts: folders of text files with placeholders. Shipped ones have versions; users have their own."""
+"""Sets of prompts: folders of text files with placeholders. Shipped sets have versions; users can give their own."""
 
 import string
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ class Prompts(NamedTuple):
         return prompt in self.texts
 
     def fill(self, prompt: str, **material: str) -> str:
-        """The prompt with the material in it. The fence depends on the material, so nothing in it can close it."""
+        """Fill in a prompt. The fence is a hash of the material, so that the material cannot contain it."""
         fence = f"#{content_hash([prompt, material])[:12]}"
         return self.texts[prompt].format(**material, **{_FENCE: fence})
 
 
 def read_prompts(package: str, name: str, where: str, needs: Sequence[str], knows: Sequence[str] = ()) -> Prompts:
-    """The set of this name that ships with a package, or the folder at this path. `needs` must be in it."""
+    """The set of this name in a package, or the folder at this path. It must have all prompts in `needs`."""
     shipped = files(package).joinpath("prompts")
     own = shipped.joinpath(name) if name and "/" not in name and shipped.joinpath(name).is_dir() else Path(name)
     texts = {each.name[:-4]: each for each in own.iterdir() if each.name.endswith(".txt")} if own.is_dir() else {}
@@ -44,7 +44,7 @@ def read_prompts(package: str, name: str, where: str, needs: Sequence[str], know
 
 
 def check_places(text: str, knows: set[str], where: str) -> None:
-    """Whether a prompt can be filled in at all."""
+    """Raise if a prompt has unknown placeholders or unbalanced braces."""
     then = f"places to fill in are {', '.join(f'{{{name}}}' for name in sorted(knows))}; write other braces twice"
     try:
         named = {field for _, field, *_ in string.Formatter().parse(text) if field is not None}

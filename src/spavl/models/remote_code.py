@@ -1,7 +1,7 @@
-"""Which models may run Python code of their own, and which code that is.
+"""Which models may run their own Python code.
 
-A model on a hub or in a folder may come with Python files that its settings name. They could do anything, so they run
-only for a model that is named in `trust_remote_code`. There is no word for all of them.
+A model on a hub or in a folder may have Python files that its config names. They can do anything, so they run only for
+models that are named in `trust_remote_code`. There is no wildcard for all models.
 """
 
 import json
@@ -17,13 +17,13 @@ from spavl.errors import ConfigError
 from spavl.models.names import pinned
 
 OPTION = "--trust-remote-code"
-# Where a model names its code, as AutoConfig, AutoModel and AutoProcessor read it.
+# The config files in which AutoConfig, AutoModel and AutoProcessor look for a model's own code.
 _NAMING = ("config", "processor_config", "preprocessor_config", "video_preprocessor_config", "tokenizer_config")
 _MODEL = re.compile(r"hf/[^\s*?]+")
 
 
 def _apart(given: object) -> object:
-    """As one types several: with commas between them."""
+    """Split a string at commas."""
     return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else given
 
 
@@ -41,7 +41,7 @@ WHO_IS_TRUSTED = (
 
 
 def names_typed(text: str) -> tuple[str, ...]:
-    """Those of a command line."""
+    """The names in the value of the command-line option."""
     try:
         return TypeAdapter(TrustedNames).validate_python(text)
     except ValidationError as error:
@@ -49,7 +49,7 @@ def names_typed(text: str) -> tuple[str, ...]:
 
 
 def is_trusted(path: str, trusted: Collection[str]) -> bool:
-    """Whether a folder's or hub id's code may run. One named without a revision is trusted in any of its own."""
+    """Whether the code of a folder or hub id may run. A name without a revision trusts all revisions."""
     place, _ = pinned(path)
     names = [name.removeprefix("hf/") for name in trusted]
     if Path(place).is_dir():
@@ -64,7 +64,7 @@ def own_code_refused(path: str) -> ConfigError:
 
 
 def refuse_code_of_others(path: str, trusted: Collection[str]) -> None:
-    """A model's settings may name code that lies in another repository, whose owner is then trusted as well."""
+    """Raise if a model's config names code in another repository that is not trusted itself."""
     for repository in sorted(set(_repositories(path))):
         if not is_trusted(repository, trusted):
             what = f"this model runs Python code of another repository, {repository}"
@@ -85,7 +85,7 @@ def _repositories(path: str) -> Iterator[str]:
 
 
 def opening(path: str, trusted: Collection[str] = ()) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` is given for a name: its place, its revision, and whether code of its own may run."""
+    """The arguments of `from_pretrained` for a name: its path or id, its revision, and whether its own code may run."""
     place, revision = pinned(path)
     runs_code = is_trusted(path, trusted)
     if runs_code:

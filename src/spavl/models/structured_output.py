@@ -13,21 +13,21 @@ _REPAIR = "That could not be read. Answer again, and only in this form:"
 
 
 def is_repair(request: Request) -> bool:
-    """Whether this asks again for an answer that could not be read."""
+    """Whether a request is a repair request, which follows a reply that could not be parsed."""
     return request.messages[-1].text.startswith(_REPAIR)
 
 
 async def ask_structured(
     model: ChatModel, request: Request, parse: Callable[[str], T | None], form: str
 ) -> tuple[T | None, Reply]:
-    """Ask until the parser can read the answer, twice at most. `form` says what was wanted."""
+    """Ask, and once more if the reply cannot be parsed. `form` describes the format in the repair request."""
     reply = await model.ask(request)
     parsed = parse(reply.text)
     if parsed is not None or reply.finish == "refused":
         note_reading(model.name, reply, parsed is not None)
         return parsed, reply
     if reply.finish == "length" and not reply.text.strip():
-        # Cut off in its thoughts: what it would have said is not known, and a plea would be cut off like that.
+        # The reply was cut off in its thoughts: a repair request would be cut off too.
         note_reading(model.name, reply, could_be_read=False)
         return None, reply
     repair = (

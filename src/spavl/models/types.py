@@ -1,4 +1,4 @@
-"""What a model is sent and what it returns."""
+"""Requests to models, replies, and errors."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ Finish = Literal["stop", "length", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """An image by the hash of its bytes; requests are equal when their images' hashes are."""
+    """An image and the hash of its bytes. Images are compared by their hashes."""
 
     digest: str
     data: bytes = field(repr=False, compare=False)
@@ -32,7 +32,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to a model. `sample` tells apart several answers to the same question."""
+    """A request to a model. `sample` distinguishes several answers to the same question."""
 
     messages: tuple[Message, ...]
     max_tokens: int = 512
@@ -40,13 +40,13 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     sample: int = 0
-    # What its model is sent beside these, as canonical JSON of an object: reasoning_effort, chat_template_kwargs, ...
+    # Additional fields, as canonical JSON of an object: reasoning_effort, chat_template_kwargs, ...
     more: str = ""
 
     def canonical(self) -> dict[str, Any]:
-        """The request as it is hashed and kept: with hashes in the place of images."""
+        """The request as it is hashed and stored: with hashes in place of images."""
         messages = [[m.role, m.text, [image.digest for image in m.images]] for m in self.messages]
-        # A temperature of 0 and one of 0.0 are the same question, so they are spelled alike.
+        # Temperatures of 0 and 0.0 are the same, so they are converted to the same text.
         return {
             "messages": messages,
             "max_tokens": self.max_tokens,
@@ -54,7 +54,7 @@ class Request:
             "sample": self.sample,
             "temperature": float(self.temperature),
             "top_p": float(self.top_p),
-            # Requests without it keep the keys that they had before it was there.
+            # Left out if empty, so that requests keep the keys that they had before this field existed.
             **({"more": json.loads(self.more)} if self.more else {}),
         }
 
@@ -62,25 +62,25 @@ class Request:
         return canonical_json(self.canonical())
 
     def key(self, model: str) -> str:
-        """The name of this call in the ledger, the same in every run."""
+        """The key of this call in the ledger, the same in every run."""
         return key_of(model, self.spelled())
 
 
 def key_of(model: str, spelled: str) -> str:
-    """The key of a request that is spelled already. It is the content hash of model and request."""
+    """The key of a request whose canonical JSON is given: the content hash of model and request."""
     return hashlib.sha256(f"[{canonical_json(model)},{spelled}]".encode()).hexdigest()
 
 
 def ask_about(image: ImageData | None, text: str, **settings: Any) -> Request:
-    """The usual request: one text, and its image where there is one."""
+    """A request with one user message: a text, and an image if there is one."""
     return Request((Message("user", text, (image,) if image else ()),), **settings)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `call` is its key in the ledger, `usd` its price; both are filled in by wrappers.
+    """A model's reply. `call` is its key in the ledger, `usd` its price; both are set by wrappers.
 
-    `text` is what was answered, and what was thought before it is `reasoning`, never a part of it.
+    `text` is the answer. Thoughts before it are in `reasoning` and never in `text`.
     """
 
     text: str
@@ -89,26 +89,26 @@ class Reply:
     tokens_out: int = 0
     usd: float = 0.0
     call: str = ""
-    # Parameters that its server does not take, so that it was asked without them.
+    # Parameters that were left out of the request, because the server does not accept them.
     without: tuple[str, ...] = ()
-    # What was drawn, where a server was asked for it and tells.
+    # The sampled token ids, if the server was asked for them and returned them.
     tokens: tuple[int, ...] = ()
-    # What its server says is left of its limits.
+    # The remaining quota of the rate limits, from the response headers.
     allowance: RateLimitHeaders | None = None
     reasoning: str = ""
-    # Of `tokens_out`, those of thoughts; 0 where the server does not tell.
+    # The tokens of `tokens_out` that are thoughts; 0 if the server does not report them.
     reasoning_tokens: int = 0
-    # Whether its thoughts had an end and no beginning, which its chat template then writes.
+    # Whether the thoughts had an end marker and no start marker, because the chat template writes the start.
     is_begun: bool = False
 
     @property
     def thought(self) -> bool:
-        """Whether anything was thought, so far as can be seen."""
+        """Whether the reply has thoughts, as far as is known."""
         return bool(self.reasoning or self.reasoning_tokens)
 
 
 class ChatModel(Protocol):
-    """A model that answers. `name` says which one, down to its weights where that can be known."""
+    """A model that answers requests. `name` identifies it, including its weights if they are known."""
 
     @property
     def name(self) -> str: ...
@@ -117,9 +117,9 @@ class ChatModel(Protocol):
 
 
 class Transient(Exception):
-    """The call failed in a way that may pass: too many requests, a server fault, a time-out.
+    """The call failed, and a retry may succeed: too many requests, a server error, a time-out.
 
-    `may_cost`: an answer may have been made and billed all the same, and been lost on its way.
+    `may_cost`: an answer may have been generated and billed, although it did not arrive.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Transient(Exception):
 
 
 class Outage(Transient):
-    """The server that would answer is away. It is asked again once it is back, unless it was waited for too long."""
+    """The server is down. The request is retried when it is back, unless the longest wait has passed (`given_up`)."""
 
     def __init__(self, reason: str, may_cost: bool = False, given_up: bool = False) -> None:
         super().__init__(reason, may_cost=may_cost)
@@ -144,8 +144,8 @@ class Outage(Transient):
 
 
 class Deferred(Exception):
-    """The answer comes later, in a batch: whoever asked is to ask again when the batches have come back."""
+    """The answer will come in a batch, or needs money that batches hold: the caller asks again after the batches."""
 
 
 class Rejected(Exception):
-    """The server will never take this request (a permanent 4xx). The run goes on without it."""
+    """The server refuses this request for good (a permanent 4xx). The run continues without it."""

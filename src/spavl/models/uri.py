@@ -1,6 +1,6 @@
-"""The one name of a model, however it is typed: a URI, a path, a hub id or a run folder.
+"""Converts the name of a model, as the user types it, to a URI.
 
-openai/NAME@URL, miniature/base, ...   a URI is itself; `models/factory.py` lists them
+openai/NAME@URL, miniature/base, ...   a URI stays as it is; `models/factory.py` lists them
 FOLDER or OWNER/NAME                   hf/FOLDER or hf/OWNER/NAME
 RUN                                    the checkpoint that a run has trained: RUN/checkpoints/aligned, else .../reward
 """
@@ -17,21 +17,21 @@ from spavl.models.names import pinned
 from spavl.store.files import RUN_FILE
 from spavl.text.nearest import nearest
 
-# What stands before the first slash of a URI, and how one is written.
+# The part of a URI before the first slash, and examples of each kind.
 KINDS = {
     "openai": "openai/NAME, openai/NAME@URL",
     "hf": "hf/FOLDER, hf/OWNER/NAME",
     "miniature": "miniature/base",
     "fixed": "fixed/refuse, fixed/comply",
 }
-# No kind of ours; whoever types it is told how to reach its server.
+# Not a kind of model here; the factory's error message explains how to name a vLLM server.
 _SERVED_APART = "vllm"
 ALIGNED, REWARD = "aligned", "reward"
 _HOW = f"use {', '.join(KINDS.values())}; a folder, a run or a hub's OWNER/NAME need no hf/"
 
 
 def model_uri(name: str) -> str:
-    """A name that is a URI already stays as it is: calls stand under it in ledgers."""
+    """The URI of a model. A name that is a URI stays unchanged, except hf/RUN: calls are in ledgers under that name."""
     kind, _, rest = name.partition("/")
     if not name or kind in (*KINDS, _SERVED_APART):
         return f"hf/{_weights_in(rest)}" if kind == "hf" else name
@@ -48,7 +48,7 @@ def model_uri(name: str) -> str:
 
 
 def checkpoint_of(run: str, *names: str) -> str | None:
-    """The first of these checkpoints that a run folder holds; None if it is no run folder."""
+    """The first of these checkpoints that a run folder has; None if `run` is not a run folder."""
     folder = Path(run)
     if not (folder / RUN_FILE).is_file() or (folder / "config.json").is_file():
         return None
@@ -60,12 +60,12 @@ def checkpoint_of(run: str, *names: str) -> str | None:
 
 
 def _weights_in(path: str) -> str:
-    """A run folder's checkpoint; any other path is itself."""
+    """The checkpoint of a run folder; any other path is returned unchanged."""
     return checkpoint_of(path, ALIGNED, REWARD) or path
 
 
 def of_settings(resolve: Callable[[str], str]) -> AfterValidator:
-    """Have a setting hold what a name comes to; what is wrong with it is told with the setting."""
+    """A validator that replaces a name in a setting by its resolved form; errors name the setting."""
 
     def resolved(name: str, info: ValidationInfo) -> str:
         try:

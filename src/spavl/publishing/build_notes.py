@@ -1,4 +1,4 @@
-"""What the report and the card of a build read: the notes of its stages, and the names of its models and prompts."""
+"""The data behind a build's report and data card: the notes of its stages, and its models and prompts by name."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,14 +71,14 @@ class BuildNotes:
 
     @property
     def failed_canaries(self) -> tuple[str, ...]:
-        """The text of each judge that failed canaries, each once."""
+        """The messages about judges that failed canaries, without duplicates."""
         asked = (self.question_verdicts, self.verdicts, self.preferences, self.canaries)
         failed = (text for notes in asked if notes.canaries for text in notes.canaries.failed)
         return tuple(dict.fromkeys(failed))
 
 
 class RunModels(JsonRecord):
-    """The models of a run by role. None: the run does not know them, as of a data set that was imported."""
+    """The models of a run by role; None if unknown, as for an imported data set."""
 
     writer: str | None = None
     responders: tuple[str, ...] | None = None
@@ -89,7 +89,7 @@ class RunModels(JsonRecord):
 
 
 class OwnPrompts(JsonRecord):
-    """The prompts of the user's own that guards and judges were asked by, each with the hash of its text."""
+    """The user's own prompts for guards and judges, each with the hash of its text."""
 
     guard: str | None = None
     judge: str | None = None

@@ -1,4 +1,4 @@
-"""Searches files to be published for keys: those of this machine by value, others by their format."""
+"""Searches files to be published for API keys: keys of this machine by value, others by their format."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ _PIECE, _OVERLAP = 2**20, 2**12
 
 
 def refuse_keys(folder: Path, files: Iterable[Path], look_for_shapes: bool) -> None:
-    """Refuse to publish the files if a key stands in one, and name where."""
+    """Raise ConfigError if a file contains a key. The message names the file and the place in it."""
     held = pattern_of((*known_keys(), *_token_of_hub()))
     for file in files:
         for place, data, is_text in _pieces(file):
@@ -39,7 +39,7 @@ def refuse_keys(folder: Path, files: Iterable[Path], look_for_shapes: bool) -> N
 
 
 def _pieces(file: Path) -> Iterator[tuple[str, bytes, bool]]:
-    """What a file says, where in it that stands, and whether it is text."""
+    """The content of a file in pieces: the place of each in the file, its bytes, and whether it is text."""
     if file.suffix == ".parquet":
         yield from _cells(file)
         return
@@ -52,7 +52,7 @@ def _pieces(file: Path) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _cells(file: Path) -> Iterator[tuple[str, bytes, bool]]:
-    """Parquet is packed, so that nothing can be found in its bytes."""
+    """The metadata and the cells of a Parquet file. It is compressed, so a search of its bytes would find nothing."""
     with pq.ParquetFile(file) as table:
         metadata = b"\n".join(part for pair in (table.metadata.metadata or {}).items() for part in pair)
         yield ", its metadata", metadata, True

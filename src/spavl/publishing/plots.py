@@ -21,7 +21,7 @@ class CardChart(NamedTuple):
 
 
 class ChartRow(NamedTuple):
-    """One line of a sheet: what it is of, its chart, its figure in words."""
+    """One line of a sheet: a label, a chart, and its numbers as text."""
 
     label: str
     chart: Markup
@@ -30,7 +30,7 @@ class ChartRow(NamedTuple):
 
 
 def draw(counts: DatasetCounts, preferences: PreferencesNotes) -> list[CardChart]:
-    """The plots that there are counts for."""
+    """Draw the charts for which there are counts."""
     sheets = [
         ("Pairs by class", "classes.svg", (), _class_lines(counts)),
         ("Unsafe answers by class", "unsafe.svg", _CHOSEN_AND_REJECTED, _unsafe_lines(counts)),
@@ -63,7 +63,7 @@ def _contrast_lines(counts: DatasetCounts) -> list[ChartRow]:
 
 
 def _length_lines(counts: DatasetCounts) -> list[ChartRow]:
-    """A bar up to the median; the tenths are in its figure."""
+    """Bars of the median lengths; the text beside each also has the 10th and 90th percentile."""
     words = {name: counted for name, counted in counts.words.items() if counted}
     most = max((counted[1] for counted in words.values()), default=0)
     return [
@@ -84,7 +84,7 @@ def _stacked(label: str, counted: Mapping[str, int], order: Sequence[str]) -> li
 
 
 def sheet(title: str, legend: Sequence[tuple[str, str]], lines: Sequence[ChartRow]) -> str:
-    """A titled column of charts as one SVG. `legend` pairs a mark's style with what it means."""
+    """A column of charts with a title, as one SVG. `legend` pairs the style of a mark with its meaning."""
     drawn, y = [], _HEAD if legend else _HEAD - 22
     for line in lines:
         middle = y + line.height / 2 + 4.5
@@ -130,7 +130,7 @@ _MARKS = {
     "after": Markup('<circle class="dot after" cx="5" r="4.5"/>'),
 }
 
-# Which of two answers stood first means nothing, so neither outcome is the bad one.
+# The order of the two answers has no meaning, so `loss` does not get the colour of a bad outcome.
 _STYLE = """
 .part.loss { fill: var(--middle); }
 .paper { fill: var(--paper); }

@@ -1,4 +1,4 @@
-"""Uploads a finished data set to a hub: shard by shard, in few commits, never the same shard twice."""
+"""Uploads a finished data set to a hub: shard by shard, in few commits, and no shard that is there already."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from spavl.publishing.card import REPO
 from spavl.publishing.held_keys import refuse_keys
 from spavl.terminal.progress import Screen
 
-# A hub takes so many commits an hour, and a commit that fails takes its shards with it.
+# A compromise: hubs limit the commits per hour, and a failed commit loses all of its shards.
 _SHARDS_A_COMMIT = 25
 
 
@@ -23,7 +23,7 @@ class PushResult(NamedTuple):
 
 
 def push(folder: Path, repo: str, private: bool, screen: Screen, allow_key_shapes: bool = False) -> PushResult:
-    """Make the repository hold what the folder holds. The card goes last: it never names a shard that is not there."""
+    """Make the repository equal to the folder. The card is uploaded last, so that it never names a missing shard."""
     if repo.count("/") != 1:
         raise ConfigError("this is no name of a repository", where=repo, then="write it as OWNER/NAME")
     api = _hub()
@@ -54,7 +54,7 @@ def _hub() -> Any:
 
 
 def _hashes_there(api: Any, repo: str) -> dict[str, str]:
-    """What the repository holds: SHA-256 of large files, git's own hash of small ones."""
+    """The files in the repository with their hashes: SHA-256 of LFS files, git's blob id of others."""
     from huggingface_hub.hf_api import RepoFile
 
     tree = api.list_repo_tree(repo, recursive=True, repo_type="dataset")
@@ -67,7 +67,7 @@ def _commit_shards(api: Any, repo: str, files: Mapping[str, Path], advance: Call
 
     added = [CommitOperationAdd(name, file) for name, file in files.items()]
     for each in added:
-        # The hub keeps what was uploaded for a commit that never came, and does not ask for it again.
+        # The hub keeps files that were uploaded for a commit that failed, and they are not uploaded again.
         api.preupload_lfs_files(repo, [each], repo_type="dataset")
         advance()
     names = list(files)
@@ -76,7 +76,7 @@ def _commit_shards(api: Any, repo: str, files: Mapping[str, Path], advance: Call
 
 
 def _commit_rest(api: Any, repo: str, files: Mapping[str, bytes], gone: list[str]) -> int:
-    """The card with its plots; shards of an older data set go with the same commit. Without changes there is none."""
+    """Commit the card with its charts and delete old files, in one commit. Returns the number of commits, 0 or 1."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     changes: list[Any] = [CommitOperationAdd(name, data) for name, data in files.items()]

@@ -1,4 +1,4 @@
-"""What a stage is given, the streams of work that it is made of, and what each input becomes."""
+"""What a stage is given, the streams of work that it consists of, and the result of each input."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ REFUSED = "refused_by_server"
 
 @dataclass(frozen=True, slots=True)
 class StageContext(Generic[C]):
-    """All that a stage is given: its settings, its run folder, and the means of the pipeline."""
+    """What a stage is given: its settings, its run folder, and the models, screen and limits of the pipeline."""
 
     run: RunFolder
     settings: C
@@ -34,7 +34,7 @@ class StageContext(Generic[C]):
 
 
 class RowResult(NamedTuple, Generic[Out]):
-    """What a stage made of one input."""
+    """The result of one input."""
 
     rows: Sequence[Out] = ()
     rejects: Sequence[Reject] = ()
@@ -43,7 +43,7 @@ class RowResult(NamedTuple, Generic[Out]):
 
 
 class Stream(NamedTuple, Generic[In, Out]):
-    """One of the streams of work of a stage: its inputs, and what is done with each."""
+    """One of the streams of work of a stage: its inputs, and the function applied to each."""
 
     name: str
     inputs: Iterable[In]

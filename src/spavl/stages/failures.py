@@ -16,7 +16,7 @@ from spavl.store import RunFolder
 
 # A stream stops when more inputs than this have failed, or were refused by a model that never answered.
 _MAX_FAILURES = 100
-# A stream stops after so many replies of one model in a row that cannot be parsed.
+# A stream stops after this many replies of one model in a row that cannot be parsed.
 _MAX_UNREADABLE_IN_A_ROW = 100
 
 
@@ -29,14 +29,14 @@ class StreamInput(NamedTuple, Generic[In]):
 
 
 class Attempt(NamedTuple, Generic[Out]):
-    """What one try made of an input, and how the models answered in it."""
+    """The result of one try of an input, and how the models answered in it."""
 
     result: RowResult[Out]
     outcomes: CallOutcomes
 
 
 class FailedInput(NamedTuple, Generic[In, Out]):
-    """An input that failed, and what the last try made of it."""
+    """An input that failed, and the result of its last try."""
 
     given: StreamInput[In]
     result: RowResult[Out]

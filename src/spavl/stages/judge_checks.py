@@ -28,7 +28,7 @@ async def check_judges(
         await context.run.ledger.give_up(earlier)
         results = await _ask(context, canaries)
         if mended := failed - _failed_models(results):
-            # Verdicts that a judge gave while it failed its canaries are no longer its own.
+            # The judge passes canaries that it failed before: its verdicts from that time are made again.
             earlier_verdicts = (call for stage in JUDGING for call in context.run.ledger.calls(stage))
             await context.run.ledger.give_up(call for call in earlier_verdicts if call.model in mended)
     failures = failures_told(results)
@@ -44,7 +44,7 @@ async def check_judges(
 
 
 def noted(results: Sequence[CanaryResult]) -> CanariesNotes:
-    """The notes of a stage that does nothing but this check."""
+    """The notes of a stage that only does this check."""
     return CanariesNotes(canaries=canary_notes(results))
 
 
@@ -66,7 +66,7 @@ def _failed_models(results: Sequence[CanaryResult]) -> set[str]:
 
 
 async def _ask(context: StageContext[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryResult]:
-    """Judges behind servers are asked at once; those in this process in turn, each leaving the memory to the next."""
+    """Ask judges behind servers concurrently. Those in this process run one by one, each unloaded before the next."""
     try:
         results = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)
         for number, own in enumerate(own for uri, own in canaries.items() if "hf/" in uri):

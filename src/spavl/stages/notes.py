@@ -1,7 +1,7 @@
 """The notes of a stage: what its manifest says about its rows, as a record with typed fields.
 
-A record is written as JSON with the fields that it was given, and a reader gets the same record from that JSON. What an
-older or an imported run did not write is a default when it is read, and stays away when it is written again.
+A record is written as JSON with the fields that were given, and is read back as the same record. Fields that an older
+or an imported run did not write have their defaults when read, and are left out when written again.
 """
 
 from typing import Annotated, Any, ClassVar, Self
@@ -25,7 +25,7 @@ def _read_estimate(given: Any) -> Estimate:
     return given if isinstance(given, Estimate) else Estimate.from_json(given)
 
 
-# An estimate as a field of a record: null in JSON where it has no value or no end.
+# An estimate as a field of a record: NaN and open interval ends are null in JSON.
 JsonEstimate = Annotated[Estimate, PlainValidator(_read_estimate), PlainSerializer(Estimate.as_json)]
 
 
@@ -39,7 +39,7 @@ class JsonRecord(BaseModel):
     written_as_null: ClassVar[tuple[str, ...]] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What a JSON file holds of it: the fields that were given, in the order of their declaration."""
+        """The JSON object: the fields that were given, in the order of their declaration."""
         return self.model_dump(mode="json")
 
     @model_serializer(mode="wrap")

@@ -58,9 +58,9 @@ def open_named(named: Iterable[NamedModel], models: ModelFactory) -> Iterator[tu
 async def check_servers(models: ValidatingFactory, needed_now: Collection[str], say: Callable[[str], None]) -> None:
     """Ask every server that was opened for the list of its models.
 
-    The servers that the stages `needed_now` ask must answer. Another one may be started later, as on a machine with
-    room for one model at a time: if it does not answer yet, a warning is printed. Of several addresses of a model one
-    is enough.
+    Servers that the stages `needed_now` ask must answer. Other servers may be started later, as on a machine with
+    room for one model at a time: if one does not answer yet, a warning is printed. If a model has several addresses,
+    one is enough.
     """
     servers = [(backend, stage) for backend, stage in models.first_asked.items() if isinstance(backend, OpenAIModel)]
     found = await asyncio.gather(*(_served_by(server) for server, _ in servers))
@@ -116,7 +116,7 @@ def open_rewarder(name: str, models: ModelFactory, stage: str) -> object:
 
 
 def _check_folder(name: str) -> None:
-    """A hub id has one slash at most; whatever has more is a path."""
+    """Raise if a model's folder does not exist. A hub id has one slash at most; a name with more is a path."""
     kind, _, rest = name.partition("/")
     if kind == "hf" and pinned(rest)[0].count("/") > 1 and not Path(rest).is_dir():
         raise ConfigError("there is no such folder", then="give the folder of a model, or a hub id such as OWNER/NAME")

@@ -1,7 +1,7 @@
-"""Runs a stage: skip finished inputs, try the others, write down rows and rejects, try failed inputs once more.
+"""Runs a stage: skip finished inputs, try the others, write rows and rejects, try failed inputs once more.
 
-A stage is a function from one input to rows and rejects. What it makes of an input is written to the journal in one
-transaction, so that a kill at any moment leaves each input either finished or untouched.
+A stage is a function from one input to rows and rejects. The result of an input is written to the journal in one
+transaction, so that after a kill at any moment each input is either finished or untouched.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ async def run_streams(
     total: int,
     conclude: Callable[[], StageNotes] = StageNotes,
 ) -> Manifest:
-    """Run a stage as several streams of work side by side.
+    """Run a stage as several concurrent streams of work.
 
     Each stream has `total` inputs. The rows are ordered as if each input had gone through all streams in turn.
     """

@@ -1,4 +1,4 @@
-"""What a stage reads and writes. This module imports little, so that the list of stages loads at once."""
+"""What a stage reads and writes. This module imports little, so that the list of stages loads quickly."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -22,9 +22,9 @@ class StageSpec(Generic[Out]):
     takes_limit: bool = False
     # The largest fraction of inputs that may fail because a provider did not answer; with more the stage stops.
     max_failed_fraction: float = 0.02
-    # Failed inputs are tried once more, so many seconds after the others.
+    # Failed inputs are tried once more, this many seconds after the others.
     seconds_before_retry: float = 2
     # Whether the rows come from the web or from training, so that a replay takes them as they are.
     outside: bool = False
-    # Raised when the code of a stage gives other rows for the same inputs.
+    # Incremented when a change of the stage's code gives other rows for the same inputs.
     version: int = 1

@@ -1,6 +1,6 @@
 """Tries the inputs of several streams, many at once, and yields each attempt as it ends.
 
-Streams run side by side, each with places of its own, so that a slow one holds up no other. Those of a later wave
+Streams run concurrently, each with its own slots, so that a slow one does not delay the others. Those of a later wave
 wait for the earlier waves. Inputs whose calls went into a provider's batch are tried again when the batch is answered.
 """
 
@@ -15,7 +15,7 @@ from spavl.models.types import Deferred, Rejected, Transient
 from spavl.stages.context import PROVIDER_FAILED, REFUSED, In, Out, RowResult, StageContext, Stream, reject
 from spavl.stages.failures import Attempt, StreamInput
 
-# At most so many inputs wait for batches at once. Then the batches are sent before further inputs are tried.
+# The most inputs that wait for batches at once. Then the batches are sent before further inputs are tried.
 _MAX_DEFERRED = 100_000
 
 Attempts = AsyncGenerator[tuple[StreamInput[In], Attempt[Out]], None]
@@ -27,7 +27,7 @@ async def attempts(
     inputs_of: Callable[[int], Iterator[StreamInput[In]]],
     say: Callable[[str], None],
 ) -> Attempts[In, Out]:
-    """Try all inputs, wave by wave. Between two waves the models in this process leave the memory."""
+    """Try all inputs, wave by wave. Between two waves the models in this process are unloaded."""
     waves = sorted({stream.wave for stream in streams})
     for wave in waves:
         inputs = [inputs_of(number) if stream.wave == wave else iter(()) for number, stream in enumerate(streams)]

@@ -15,16 +15,16 @@ _TRAINING_SPLITS: tuple[str, ...] = ("train", "validation")
 
 
 def subsample_images(images: Iterable[Image], limit: int | None) -> list[Image]:
-    """At most `limit` images that are no twins, in their own order."""
+    """At most `limit` images that are not twins, in their given order."""
     originals = [image for image in images if image.twin_of is None]
     if limit is None or limit >= len(originals):
         return originals
     leaves: dict[str, list[Image]] = {}
     for image in originals:
         leaves.setdefault(image.leaf, []).append(image)
-    # Ordered by the hash of the name, so that a small subset is not always of the first leaves of the taxonomy.
+    # Ordered by the hash of the name, so that a small subset does not have only the first leaves of the taxonomy.
     names = sorted(leaves, key=content_hash)
-    # Every fourth leaf begins with an image of a test split.
+    # Every fourth leaf starts with an image of a test split.
     ordered = [_alternate_splits(leaves[leaf], tests_first=number % 4 == 3) for number, leaf in enumerate(names)]
     ids = [image.id for turn in zip_longest(*ordered) for image in turn if image is not None]
     chosen = set(ids[:limit])

@@ -17,7 +17,7 @@ class Blobs:
     def put(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         if not self.path(digest).exists():
-            # There are many of them, and the tables that name them are synced after them.
+            # Not synced to disk one by one, since there are many. The tables that name them are written later.
             write_bytes(self.path(digest), data, lasting=False)
         return digest
 

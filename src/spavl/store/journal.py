@@ -51,9 +51,9 @@ class Journal:
             )
 
     def undone(self, inputs: Iterable[In], first: int = 0, step: int = 1) -> Iterator[tuple[int, In]]:
-        """The inputs that are still to be done, with their positions. What is held is one byte an input.
+        """The inputs that are not done, with their positions. This uses one byte of memory per finished input.
 
-        They stand at `first` and every `step` after it: streams side by side share a journal in this way.
+        Their positions are `first` and every `step` after it, so that concurrent streams share a journal.
         """
         (last,) = self._database.execute("SELECT COALESCE(MAX(position), -1) FROM done").fetchone()
         done = bytearray(last // step + 1)
@@ -70,7 +70,7 @@ class Journal:
             self._database.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (position, key, *spelled))
 
     def rows(self, kind: type[R]) -> Iterator[R]:
-        """All rows in the order of their inputs, whatever the order in which they were finished."""
+        """All rows in the order of their inputs, not in the order in which they were finished."""
         return self._records("rows", kind)
 
     def rejects(self) -> Iterator[Reject]:

@@ -1,7 +1,7 @@
-"""Looks up rows of a finished table by a column, from disk: memory is 16 bytes a row and a few row groups.
+"""Looks up rows of a finished table by a column, on disk. In memory are 16 bytes per row and a few row groups.
 
-Stages ask for rows near one another, since each writes its rows in the order of its inputs. Row groups
-are held as Arrow has them; made into records they would be five times larger, so only few rows are.
+Stages look up rows near each other, since each writes its rows in the order of its inputs. Row groups
+are cached as Arrow tables: as records they would be five times larger, so only a few rows are converted.
 """
 
 import bisect
@@ -23,14 +23,14 @@ from spavl.store.tables import open_table, record_from
 R = TypeVar("R", bound=Record)
 
 GROUPS_HELD = 8
-# Rows made into records at once, and how many such lots are held for each row group.
+# The number of rows converted to records at once (a lot), and how many lots are cached per row group.
 _LOT, _LOTS_PER_GROUP = 128, 4
 
 
 class Lookup(Generic[R]):
-    """A table of many rows as one would use a dict of them.
+    """A table of many rows that can be used like a dict.
 
-    `by` names the column; when several rows share its value, `all` gives them in the table's order.
+    `by` is the key column. If several rows have the same key, `all` returns them in the table's order.
     """
 
     def __init__(self, path: Path, kind: type[R], by: str = "id", groups_held: int = GROUPS_HELD) -> None:
@@ -65,7 +65,7 @@ class Lookup(Generic[R]):
             if self._hashes[place] != wanted:
                 return
             value, record = self._row(self._rows[place])
-            # Two values may share a hash; the value itself decides.
+            # Two values may have the same hash, so the values are compared.
             if value == key:
                 yield record
 
@@ -89,7 +89,7 @@ class Lookup(Generic[R]):
 
 
 def _index(file: pq.ParquetFile, column: str) -> tuple[memoryview, memoryview]:
-    """The hashes of a column's values, sorted, and the number of the row that each stands in."""
+    """The sorted hashes of a column's values, and the row number of each."""
     hashes, rows, number = array("q"), array("q"), 0
     for group in range(file.num_row_groups):
         for value in file.read_row_group(group, [column]).column(0).to_pylist():

@@ -1,9 +1,9 @@
 """Which file system a path is on, and which database mode is safe there.
 
-SQLite's write-ahead log is a file that its readers and writers map into memory together. That holds on one machine
-alone: on a network file system two machines, or a machine that lost its connection, can damage the database
-(https://sqlite.org/wal.html). The older rollback journal needs no more than files, locks and syncs, which such file
-systems have. A mount of an object store has neither locks nor writes in place, and no database is safe there.
+Readers and writers of SQLite's write-ahead log share memory, which works on one machine only: on a network file
+system, two machines, or a machine that lost its connection, can damage the database (https://sqlite.org/wal.html).
+The rollback journal needs only files, locks and syncs, which such file systems have. A mount of an object store has
+neither locks nor writes in place, so no database is safe there.
 """
 
 import re
@@ -12,21 +12,21 @@ from typing import Literal, NamedTuple
 
 from spavl.errors import StoreError
 
-# Where Linux tells them. On another system none is known, and every place is taken for a disk of this machine.
+# The list of mounts on Linux. On other systems no mount is known, and every path counts as a local disk.
 MOUNTS = Path("/proc/self/mountinfo")
 
-# `fuse` is any that a process serves, for what is behind it cannot be known; of a disk it is `fuseblk`.
+# `fuse` is any file system served by a process: it may be on another machine. A local disk has the type `fuseblk`.
 _NETWORK = re.compile(
     "9p|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|gfs2|glusterfs|gpfs|lustre|mmfs|ncpfs|nfs4?|ocfs2|orangefs|panfs|prl_fs|"
     r"pvfs2|smb3|smbfs|vboxsf|virtiofs|vmhgfs|wekafs|fuse(\..+)?"
 )
-# By a part of the type or of the source, for some mount as plain `fuse`.
+# Matched in the type and in the source, since some object stores are mounted as plain `fuse`.
 _OBJECT_STORES = ("s3fs", "mountpoint-s3", "goofys", "geesefs", "gcsfuse", "rclone", "blobfuse", "ossfs", "cosfs")
 Safe = Literal["wal", "rollback", "none"]
 
 
 class Mount(NamedTuple):
-    """A file system, where it is mounted, and from where."""
+    """A mounted file system: its mount point, its type and its source."""
 
     place: Path
     kind: str
@@ -34,26 +34,26 @@ class Mount(NamedTuple):
 
     @property
     def safe(self) -> Safe:
-        """What a database may be kept in there."""
+        """The SQLite journal mode that is safe there."""
         if self.kind.startswith("fuse") and any(name in f"{self.kind} {self.source}" for name in _OBJECT_STORES):
             return "none"
         return "rollback" if _NETWORK.fullmatch(self.kind) else "wal"
 
 
 def mount_of(path: Path) -> Mount | None:
-    """The file system that a path lies on, or will lie on once it is made."""
+    """The file system of a path, which need not exist; None if unknown."""
     try:
         lines = MOUNTS.read_text(errors="replace").splitlines()
     except OSError:
         return None
     place = path.resolve()
     above = [mount for line in lines if (mount := _read(line)) and place.is_relative_to(mount.place)]
-    # Of several at one place the last one covers the others.
+    # Of several mounts at one path, the last one hides the others.
     return max(reversed(above), key=lambda mount: len(mount.place.parts), default=None)
 
 
 def is_log_safe(path: Path) -> bool:
-    """Whether a database may have a write-ahead log there; refuses a place where it may not be at all."""
+    """Whether a database may have a write-ahead log there. Raises StoreError if no database is safe there."""
     mount = mount_of(path)
     if mount is not None and mount.safe == "none":
         what = f"this place is a mount of an object store ({mount.kind}), which has no locks and no writes in place"
@@ -72,5 +72,5 @@ def _read(line: str) -> Mount | None:
 
 
 def _plain(text: str) -> str:
-    """Spaces and the like are written as \\040."""
+    """Decode octal escapes, such as \\040 for a space."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

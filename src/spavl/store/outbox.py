@@ -1,8 +1,8 @@
 """Batch requests in flight: written to disk before they are sent, so that a crash loses no batch.
 
-A request waits here without a batch until its file is sent. A batch is written down with the
-file it is made of before the server is asked to begin it; whoever starts again and finds one
-without a name asks the server which batch was made of that file.
+A request has no batch until its file is sent. A batch is recorded with its file before the
+server is asked to start it. If a later start finds a batch without an id, it asks the server
+for the batch of that file.
 """
 
 import sqlite3
@@ -16,13 +16,13 @@ from spavl.store.sqlite import connect
 
 @dataclass(frozen=True, slots=True)
 class QueuedRequest:
-    """A request that waits for its answer, with all that its line in the ledger will need."""
+    """A request that waits for its answer, with the fields that its call in the ledger needs."""
 
     key: str
     model: str
     request: str
     stage: str
-    # The money that is set aside for it, in USD.
+    # The money that is reserved for it, in USD.
     most: float
 
 
@@ -31,7 +31,7 @@ class ProviderBatch:
     number: int
     model: str
     file_id: str
-    # Empty while it is not known whether the server has begun it.
+    # Empty if it is not known whether the server has started the batch.
     batch_id: str
 
 
@@ -51,7 +51,7 @@ class Outbox:
             "most REAL, batch INTEGER)"
         )
         with disk_faults(path), self._database:
-            # What was never sent is asked for again by its row.
+            # Requests that were not sent are added again when their rows are tried.
             self._database.execute("DELETE FROM posted WHERE batch IS NULL")
 
     def holds(self, key: str) -> bool:
@@ -63,8 +63,8 @@ class Outbox:
             self._database.execute("INSERT INTO posted VALUES (?, ?, ?, ?, ?, NULL)", values)
 
     def begin(self, model: str, file_id: str) -> ProviderBatch:
-        """All of a model's requests that wait are now one batch, made of this file."""
-        # What follows may cost money, so this outlives a power cut too.
+        """Assign all unsent requests of a model to a new batch of this file."""
+        # The batch may cost money, so this record must survive a power cut.
         self._database.execute("PRAGMA synchronous=FULL")
         with disk_faults(self._path), self._database:
             number = self._database.execute(
@@ -84,19 +84,19 @@ class Outbox:
         return [ProviderBatch(*row) for row in found]
 
     def posted(self, batch: ProviderBatch, keys: Iterable[str]) -> Iterator[QueuedRequest]:
-        """Those of these requests that belong to this batch and still wait."""
+        """The requests with these keys that belong to the batch and are not answered."""
         text = f"SELECT {', '.join(_NAMES)} FROM posted WHERE key = ? AND batch = ?"
         for key in keys:
             if row := self._database.execute(text, (key, batch.number)).fetchone():
                 yield QueuedRequest(*row)
 
     def left(self, batch: ProviderBatch) -> list[tuple[str, float]]:
-        """Key and money of the requests of a batch that still wait."""
+        """The key and the reserved money of each request of a batch that is not answered."""
         found = self._database.execute("SELECT key, most FROM posted WHERE batch = ?", (batch.number,))
         return [(key, most) for key, most in found]
 
     def unsent(self, model: str) -> list[tuple[str, float]]:
-        """Key and money of a model's requests that are in no batch yet."""
+        """The key and the reserved money of each request of a model that is in no batch yet."""
         found = self._database.execute("SELECT key, most FROM posted WHERE batch IS NULL AND model = ?", (model,))
         return [(key, most) for key, most in found]
 
@@ -109,17 +109,17 @@ class Outbox:
             self._database.executemany("DELETE FROM posted WHERE key = ?", [(key,) for key in keys])
 
     def end(self, batch: ProviderBatch) -> None:
-        """Forget a batch, and whatever of it never came back."""
+        """Delete a batch, and its requests that were not answered."""
         with disk_faults(self._path), self._database:
             self._database.execute("DELETE FROM posted WHERE batch = ?", (batch.number,))
             self._database.execute("DELETE FROM batches WHERE number = ?", (batch.number,))
 
     def held(self) -> float:
-        """The money set aside for all that waits."""
+        """The money reserved for all waiting requests."""
         return float(self._database.execute("SELECT COALESCE(SUM(most), 0) FROM posted").fetchone()[0])
 
     def counts(self) -> tuple[int, int]:
-        """How many batches, and how many requests in them."""
+        """The number of batches, and of the requests in them."""
         query = "SELECT (SELECT COUNT(*) FROM batches), (SELECT COUNT(*) FROM posted WHERE batch IS NOT NULL)"
         batches, requests = self._database.execute(query).fetchone()
         return int(batches), int(requests)

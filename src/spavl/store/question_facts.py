@@ -1,4 +1,4 @@
-"""What a run knows of its questions besides their rows. An imported data set knows less, or nothing."""
+"""Facts about a run's questions that are in other tables. An imported data set may have none of these tables."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from spavl.store.run import RunFolder
 
 
 def contested_in(run: RunFolder) -> frozenset[str]:
-    """The ids of the questions that the guard calls other than they were meant: neither harmful nor harmless."""
+    """The ids of the questions whose guard verdict contradicts their intent: neither harmful nor harmless."""
     if run.manifest("question_verdicts") is None:
         return frozenset()
     found = run.read("question_verdicts", QuestionVerdict)

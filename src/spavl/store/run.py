@@ -1,12 +1,12 @@
-"""A run folder: everything one run produced, and enough to run it again.
+"""A run folder: everything that one run produced, and what is needed to run it again.
 
 runs/demo/
   run.json              format, versions, seed
-  config.toml           every setting, those left at their defaults too
-  ledger/               calls.sqlite: every finished call; one sealed Parquet file a stage
+  config.toml           every setting, including those with default values
+  ledger/               calls.sqlite: every finished call; one Parquet file per finished stage
   blobs/ab/abcd…        images by the SHA-256 of their bytes
-  tables/*.parquet      the rows of each finished stage, and what it rejected
-  stages/*.json         the manifest of each finished stage; a journal while one is unfinished
+  tables/*.parquet      the rows of each finished stage, and its rejects
+  stages/*.json         the manifest of each finished stage; the journal of an unfinished one
   dataset/ checkpoints/ report.html summary.json
 """
 
@@ -36,19 +36,19 @@ from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
 
-# 2: the stages became sourcing, downloads, selection, captions, and settings got the names of the field.
+# 2: stages were renamed to sourcing, downloads, selection, captions, and settings were renamed too.
 FORMAT = 2
 _LOCK, _LEDGER = ".lock", "ledger"
-# What a file system says that was mounted without locks.
+# The errors of a file system that is mounted without locks.
 _LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished stage left behind. `content` is the hash of its rows' ids, in order.
+    """The record of a finished stage. `content` is the hash of its rows' ids, in order.
 
-    `origin` names where rows came from that no stage here made: such a stage is finished for good.
+    `origin` is the source of rows that were imported: such a stage always counts as finished.
     """
 
     stage: str
@@ -62,17 +62,17 @@ class Manifest:
 
 
 def _check_place(path: Path) -> None:
-    """A run's folder is a run already, or new, or empty."""
+    """Raise if a folder has other files and is not a run folder."""
     if not (path / RUN_FILE).exists():
-        # A run that was killed as it began has no more than these.
-        # A ledger alone is one that was brought from another run, whose calls are then not made again.
+        # A run that was killed while it started has only these files.
+        # The user may have copied the ledger of another run, so that its calls are not made again.
         refuse_filled(path, but_for=(_LOCK, f".{RUN_FILE}.", _LEDGER))
 
 
 class RunFolder:
-    """One run on disk, held by one process at a time. Use it as a context manager.
+    """One run on disk, locked by one process at a time. Use it as a context manager.
 
-    Whoever only looks at a run, or at the place where one may be, holds nothing and writes nothing.
+    With `look_only`, the folder may be missing, and nothing is locked or written.
     """
 
     def __init__(self, path: Path, seed: int = 0, look_only: bool = False) -> None:
@@ -99,14 +99,14 @@ class RunFolder:
         self._held.close()
 
     def versions(self) -> dict[str, str]:
-        """The versions this run was begun with."""
+        """The package versions that the run was started with."""
         about = json.loads((self.path / RUN_FILE).read_text())
         return {"spavl": about["spavl"], **about["versions"]}
 
     def state_of(self, path: Path) -> list[object]:
-        """The state of a file or folder. A folder outside the run is gone through once, however often it is asked for.
+        """The state of a file or folder. That of a folder outside the run is computed once and cached.
 
-        If it is changed later, its new state is met by the next start, and what was made of it is made again.
+        If the folder changes later, the next start of the run sees its new state and repeats the stages that read it.
         """
         if not path.is_dir() or path.resolve().is_relative_to(self.path.resolve()):
             return state_of(path)
@@ -131,26 +131,26 @@ class RunFolder:
             raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
 
     def stages_begun(self) -> list[str]:
-        """The stages that have left anything: those that are finished, and those that have a journal or states."""
+        """The stages with files in `stages/`: those that are finished, and those with a journal or training states."""
         left = (path for path in (self.path / "stages").glob("[!.]*"))
         return sorted({path.name.partition(".")[0].partition("-")[0] for path in left})
 
     def finished_at(self, stage: str) -> float:
-        """When a stage that is done was done, in seconds of the epoch."""
+        """The time at which a finished stage was finished, in seconds since the epoch."""
         return self._manifest_path(stage).stat().st_mtime
 
     def write_manifest(self, manifest: Manifest) -> None:
         write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=2) + "\n")
 
     def forget(self, stage: str) -> None:
-        """Take back that a stage is finished, before its tables are written again."""
+        """Mark a stage as unfinished, before its tables are written again."""
         self._manifest_path(stage).unlink(missing_ok=True)
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / name
 
     def states(self, stage: str, fingerprint: str) -> Path:
-        """The folder where an unfinished training keeps its states. Those of other settings are never taken up."""
+        """The folder for the states of an unfinished training. States of other settings are not resumed."""
         return self.path / "stages" / f"{stage}-{fingerprint[:16]}.states"
 
     def clear_states(self, stage: str) -> None:
@@ -164,9 +164,9 @@ class RunFolder:
         return read_table(self._table_path(stage, kind), kind)
 
     def lookup(self, stage: str, kind: type[R], by: str = "id", readers: int = 1) -> Lookup[R]:
-        """A stage's rows by their id or another column. Unlike a dict of them, it holds little of millions.
+        """A stage's rows by their id or another column. Unlike a dict, it uses little memory for millions of rows.
 
-        `readers` go through the table at paces of their own.
+        `readers` is the number of concurrent readers; each needs a cached row group.
         """
         return Lookup(self._table_path(stage, kind), kind, by, GROUPS_HELD + readers - 1)
 
@@ -175,7 +175,7 @@ class RunFolder:
             return int(table.metadata.num_rows)
 
     def content(self, stage: str, kind: type[Record]) -> str:
-        """The hash of a stage's rows, by which later stages know whether they must be done again."""
+        """The hash of the ids of a stage's rows. If it changes, later stages are repeated."""
         return hash_in_order(ids_in(self._table_path(stage, kind), kind))
 
     def _table_path(self, stage: str, kind: type[Record]) -> Path:
@@ -186,7 +186,7 @@ class RunFolder:
 
     def _take_lock(self) -> IO[str]:
         with disk_faults(self.path):
-            # Never through a link, and what is in it stays.
+            # Do not follow a link, and do not truncate the file.
             lock = os.fdopen(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -48,13 +48,13 @@ def row_of(record: Record) -> dict[str, Any]:
 
 
 def record_from(kind: type[R], row: dict[str, Any]) -> R:
-    """The record that a row of plain values came from."""
+    """The record of a row of plain values."""
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items() if key != "id"}
     return kind(**fields)
 
 
 def write_table(path: Path, kind: type[R], records: Iterable[R]) -> int:
-    """Write records to one Parquet file, in their order, without holding them all; give their number."""
+    """Write records to one Parquet file in order, one row group in memory at a time. Returns their number."""
     schema, left, count = schema_of(kind), iter(records), 0
     with writing_to(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while rows := [row_of(record) for record in islice(left, _ROWS_PER_GROUP)]:
@@ -72,7 +72,7 @@ def read_table(path: Path, kind: type[R]) -> Iterator[R]:
 
 
 def ids_in(path: Path, kind: type[Record]) -> Iterator[str]:
-    """The ids alone, in the order of their rows."""
+    """The ids of a table, in the order of its rows."""
     with open_table(path, kind) as file:
         for batch in file.iter_batches(_ROWS_PER_GROUP, columns=["id"]):
             yield from batch.column(0).to_pylist()

@@ -21,11 +21,11 @@ _MISSING = object()
 
 
 class NotThisRecord(ValueError):
-    """JSON that is not a record of the wanted type; the message says where and why."""
+    """The JSON is not a record of the expected type; the message says where and why."""
 
 
 def to_json(value: object) -> Any:
-    """A record, or a tuple or mapping of records, as what `json.dumps` takes."""
+    """Convert a record, or a tuple or mapping of records, to a value that `json.dumps` accepts."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, float):
@@ -102,7 +102,7 @@ def _read_record(kind: Any, raw: Any, where: str) -> Any:
 
 
 def _open_end(kind: Any, name: str, raw: Any) -> Any:
-    """Null at an end of an interval is an end that is open."""
+    """Replace null at an end of an interval by infinity: the end is open."""
     if kind is Estimate and raw is None and name in ("low", "high"):
         return -math.inf if name == "low" else math.inf
     return raw
@@ -125,7 +125,7 @@ def _fail(where: str, wanted: str, raw: Any) -> Any:
 
 @cache
 def _names(kind: Any) -> tuple[str, ...] | None:
-    """The fields of a record; None if it is none."""
+    """The fields of a record type; None for other types."""
     if dataclasses.is_dataclass(kind):
         return tuple(field.name for field in dataclasses.fields(kind))
     return getattr(kind, "_fields", None) if issubclass(kind, tuple) else None

@@ -4,8 +4,8 @@ from spavl.stages.notes import StageNotes
 
 
 class CaptionsNotes(StageNotes):
-    # Images whose caption is the one of the source.
+    # Images that got only the source's caption because no writer was set.
     by_source: int = 0
-    # Images whose written caption could not be used, by reason.
+    # Images for which a text of the writer could not be used, by reason.
     fallbacks: Mapping[str, int] = {}
     without_caption: int = 0

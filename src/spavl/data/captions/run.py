@@ -1,6 +1,6 @@
 """captions: Image rows -> Description rows. Where the model refuses, the source's caption is used and marked.
 
-A benign twin has none of its own: it is asked what its original is asked.
+A benign twin gets no caption of its own, because it is shown with its original's questions.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def open_prompts(settings: CaptionsConfig) -> Prompts:
 
 
 def texts_of(prompts: Prompts) -> list[str]:
-    """A set without a prompt for details has captions only; they then are all the detail there is."""
+    """The texts that the prompts ask for. Without a prompt for details, the caption is also used as details."""
     return [name for name in TEXTS if name in prompts]
 
 
@@ -60,7 +60,7 @@ def from_source(image: Image) -> Description:
 
 
 def described(image: Image, said: list[CaptionReply], writer: str) -> Description:
-    """Details that are missing are the caption's, and a caption that is missing is the source's."""
+    """A Description row. Missing details are replaced by the caption, and a missing caption by the source's."""
     caption, details = said[0], said[-1]
     fault = caption.fault or details.fault
     return Description(

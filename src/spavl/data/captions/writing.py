@@ -1,4 +1,4 @@
-"""Has a model describe an image, and records why its text could not be used."""
+"""Asks a model to describe an image, and records why a text could not be used."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _MOST_ECHOED = 0.5
 
 
 class CaptionReply(NamedTuple):
-    """What a model said of an image, or why that cannot be used."""
+    """A model's text about an image, or the reason why the text cannot be used."""
 
     text: str
     call: str

@@ -1,12 +1,14 @@
 """Finds leaks: images and twins that are equal or nearly equal in more than one split.
 
 A question leaks together with its image. The same words about different images are no leak: "Describe this image in
-detail." asks something else of each. Such texts are listed, each once, with how often each split asks it in just these
-words; where none does that is learned from, with a text of such a split that is nearly the same. A question
-beside a blank image is all there is to its row, so it leaks by its words, where the blank image is the same: one of
-another colour is another image.
+detail." asks something else of each. The audit lists each such text once, with the number of questions in each split
+that have exactly these words. If no training or validation question has them, it lists the training or validation
+text that is nearly the same.
 
-Nothing here is a product of pairs: what leaks is told once, and so is a text, however many are like it.
+A blank image shows nothing, so a row with one is only its question. Such a question leaks by its words, if both
+splits use the same blank image. A blank image of another colour is a different image.
+
+The output does not grow with the number of pairs: each leak and each text is reported once, whatever it matches.
 """
 
 import itertools
@@ -23,15 +25,15 @@ from spavl.imaging.phash import BLANK
 from spavl.records import Image, Split
 from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
-# What a model may have learned from, or been chosen by. Things that are only tested on may be alike, if not equal.
+# The splits that a model is trained or selected on. Items of the other splits may be similar, but not equal.
 TRAINING_SPLITS: tuple[Split, ...] = ("train", "validation")
-# A leak between two splits is mended in the one that stands first here, so the tests stay as they are.
+# Of two leaking splits, the one that comes first here loses its rows, so that the tests stay as they are.
 _GIVES_WAY: tuple[Split, ...] = ("train", "validation", "held_out", "test")
 _TOLD = 5
 
 
 class SplitMember(NamedTuple):
-    """An image or a question, and where it stands."""
+    """An image or a question, with its split and leaf."""
 
     kind: str
     id: str
@@ -51,7 +53,7 @@ class AuditedQuestion(NamedTuple):
 
 
 class AuditedImage(NamedTuple):
-    """What the audit holds of an image: all images are held at once."""
+    """The fields of an image that the audit needs; it holds those of all images in memory."""
 
     place: SplitMember
     blob: str
@@ -65,7 +67,7 @@ class AuditedImage(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """Two things that are too much alike for the splits they stand in; `one` is the one to give up."""
+    """Two items that are too similar to be in different splits; `one` is the one to drop."""
 
     reason: str
     one: SplitMember
@@ -80,12 +82,12 @@ class Leak(NamedTuple):
 
 
 class RepeatedQuestion(NamedTuple):
-    """A question that a split which is learned from shares with another one, about different images."""
+    """A question that the training or validation split shares with another split, about different images."""
 
     text: str
-    # How many questions of each split are worded so, but for case and marks.
+    # The number of questions in each split with this text, ignoring case and punctuation.
     asked: dict[Split, int]
-    # A text that is learned from and nearly the same, where none is that is the same.
+    # A training or validation text that is nearly the same, if none is the same; else empty.
     nearly: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -109,9 +111,9 @@ def audited(
     settings: LeaksConfig,
     alike: Callable[[str, Sequence[str]], Iterable[str]] = lambda _, others: others,
 ) -> LeakAudit:
-    """What leaks, each thing once, and what is repeated. The questions are gone through several times, not held.
+    """Find the leaks, each item once, and the repeated questions. `questions` is iterated several times, not stored.
 
-    Of images whose hashes are near, `alike` tells by their blobs which are near in all their parts.
+    Of images whose hashes are near, `alike` returns the blobs of those that agree in all regions.
     """
     placed = [AuditedImage.of(image) for image in images]
     blank = {image.place.id for image in placed if image.phash == BLANK}
@@ -121,7 +123,7 @@ def audited(
         _parted_twins(placed),
         _near_images(showing, settings.near_image_bits, alike),
     )
-    # Equal images are near ones too; the first word on an image is the one that says most.
+    # Equal images are near, too; the first leak found for an image is the most specific one.
     leaks: dict[str, Leak] = {}
     for leak in found:
         leaks.setdefault(leak.one.id, leak)
@@ -130,7 +132,7 @@ def audited(
     blank_in = _in_both(image for image in placed if image.place.id in blank)
 
     def asked(of_blank: bool) -> Iterator[tuple[SplitMember, str, str]]:
-        """The questions about blank images that stand in both, with their blobs; or those about all others."""
+        """Questions with the blobs of their images: only those about blank images in both splits, or all others."""
         for each in questions():
             if (shown := places.get(each.image_id)) and (shown.blob in blank_in) == of_blank:
                 yield SplitMember("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
@@ -141,7 +143,7 @@ def audited(
 
 
 def stop_at_leaks(leaks: Sequence[Leak]) -> None:
-    """Fail on the first leaks, with their rows named."""
+    """Raise GateError if there are leaks. The message names the first ones."""
     if not leaks:
         return
     more = f"\n  ... and {len(leaks) - _TOLD} more" if len(leaks) > _TOLD else ""
@@ -159,7 +161,7 @@ def _leak(reason: str, one: SplitMember, other: SplitMember, how: str) -> Leak:
 
 
 def _equal_images(images: Sequence[AuditedImage]) -> Iterator[Leak]:
-    """Of each set of equal bytes, the images of all splits but the one that gives way last."""
+    """Leaks of images with equal bytes: in each set, all images outside the split that is kept."""
     kept: dict[str, AuditedImage] = {}
     for image in images:
         other = kept.setdefault(image.blob, image)
@@ -172,7 +174,7 @@ def _equal_images(images: Sequence[AuditedImage]) -> Iterator[Leak]:
 
 
 def _in_both(images: Iterable[AuditedImage]) -> set[str]:
-    """Those that stand in a split that is learned from and in a later one as well, by their bytes."""
+    """The blobs that occur in the training or validation split and in a later split."""
     splits: dict[str, set[Split]] = {}
     for image in images:
         splits.setdefault(image.blob, set()).add(image.place.split)
@@ -195,9 +197,9 @@ def _parted_twins(images: Sequence[AuditedImage]) -> Iterator[Leak]:
 def _near_images(
     images: Sequence[AuditedImage], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
 ) -> Iterator[Leak]:
-    """Each image that is learned from with the first one of a later split that is near it."""
+    """Leaks of training and validation images, each with the first near image of a later split."""
     for split in TRAINING_SPLITS:
-        # One of equal images is enough.
+        # Equal images are indexed once.
         later: dict[int, dict[str, SplitMember]] = {}
         for image in images:
             if image.place.split in _later(split) and image.phash is not None:
@@ -206,7 +208,7 @@ def _near_images(
         known = NearImageIndex(((phash, phash) for phash in later), nearer)
         for image in images:
             if image.place.split == split and image.phash is not None:
-                # Asked for all at once: many are compared in little more time than one.
+                # One call for all: comparing many takes little more time than comparing one.
                 near = {blob: (phash, bits) for phash, bits in known.near(image.phash) for blob in blobs[phash]}
                 found = (
                     _leak("leak_near_image", image.place, later[phash][blob], f"{bits} of 64 bits differ")
@@ -217,7 +219,7 @@ def _near_images(
 
 
 def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[Leak]:
-    """Each question that is learned from with the first one of a later split about its image that is nearly it."""
+    """Leaks of training and validation questions, each with the first similar one of a later split on its image."""
     for split in TRAINING_SPLITS if above < 1 else ():
         later: dict[str, dict[str, tuple[SplitMember, str]]] = {}
         for place, text, blob in asked():
@@ -232,10 +234,10 @@ def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]]
 
 
 def _repeated(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[RepeatedQuestion]:
-    """Each text of a split that is judged by, if one that is learned from has it or nearly has it."""
+    """The texts outside the training split that a training or validation question repeats, exactly or nearly."""
     if above >= 1:
         return
-    # By their words, so that case and marks make no other text.
+    # Keyed by their words, so that case and punctuation do not count.
     texts: dict[str, RepeatedQuestion] = {}
     for place, text, _ in asked():
         if place.split != TRAINING_SPLITS[0]:
@@ -266,5 +268,5 @@ def _is_repeated(found: RepeatedQuestion) -> bool:
 
 
 def _later(split: Split) -> tuple[Split, ...]:
-    """The splits that stay as they are where this one leaks into them."""
+    """The splits that keep their rows if this one leaks into them."""
     return _GIVES_WAY[_GIVES_WAY.index(split) + 1 :]

@@ -32,9 +32,9 @@ def write_files(
     repeated_questions: int = 0,
     imported: ImportNotes | None = None,
 ) -> DatasetNotes:
-    """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes.
+    """Write the data set to a temporary folder, then replace the old folder. Returns the stage's notes.
 
-    Without a number of tests for each leaf, every question about a test image is one.
+    If `tests_per_leaf` is None, every question about a test image is a test question.
     """
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
     leaves_of: defaultdict[str, set[str]] = defaultdict(set)
@@ -85,9 +85,9 @@ def _samples(run: RunFolder, split: str) -> Iterator[Sample]:
 def _test_questions(
     run: RunFolder, images: Lookup[Image], left_out: Sequence[Container[str]], split: str, most: int | None
 ) -> dict[str, list[Question]]:
-    """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first.
+    """HarmEval and HelpEval: at most `most` harmful and `most` harmless questions of each leaf, lowest ids first.
 
-    What the guard calls other than it was meant is in neither.
+    Questions in `left_out` are in neither: those that leak, and those whose intended label the guard contradicts.
     """
     asked = [
         question

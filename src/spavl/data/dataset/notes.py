@@ -15,7 +15,7 @@ class SplitCounts(JsonRecord):
 
 
 class PairCounts(JsonRecord):
-    """Pairs, their images, and the unsafe rates of their answers by the guard."""
+    """Numbers of pairs and images, and the unsafe rates of their answers by the guard's verdicts."""
 
     pairs: int
     images: int
@@ -24,7 +24,7 @@ class PairCounts(JsonRecord):
 
 
 class ClassCounts(JsonRecord):
-    """The same as `PairCounts`, of one class of the taxonomy."""
+    """The same as `PairCounts`, for one class of the taxonomy."""
 
     domain: str
     name: str = Field(alias="class")
@@ -35,14 +35,14 @@ class ClassCounts(JsonRecord):
 
 
 class LongerChosen(JsonRecord):
-    """Pairs whose chosen answer is the longer one, of those whose answers differ in length."""
+    """Pairs whose chosen answer is the longer one, out of the pairs whose answers differ in length."""
 
     pairs: int
     of: int
 
 
 class DatasetCounts(JsonRecord):
-    """What the pairs of the data set are."""
+    """Counts over the pairs of the data set."""
 
     splits: Mapping[str, SplitCounts]
     total: PairCounts = Field(alias="all")
@@ -51,27 +51,27 @@ class DatasetCounts(JsonRecord):
     contrast: Mapping[str, int]
     harmful: Mapping[str, int]
     license: Mapping[str, int]
-    # Whether the address of the image is known.
+    # Pairs by whether the URL of the image is known.
     url: Mapping[str, int] = {}
     models: Mapping[str, Mapping[str, int]]
-    # Of the question and the two answers: the lengths in words at the first tenth, the middle and the last tenth.
+    # For the question and the two answers: the 10th, 50th and 90th percentile of the length in words.
     words: Mapping[str, tuple[int, ...]]
     chosen_longer: LongerChosen
 
 
 class DroppedPrompts(JsonRecord):
-    """Imported pairs whose system prompt was dropped, and how many different prompts these were."""
+    """The number of imported pairs whose system prompt was dropped, and of distinct prompts among them."""
 
     rows: int
     texts: int
 
 
 class ImportNotes(NamedTuple):
-    """What only an import notes about a data set."""
+    """Notes on a data set that only an import makes."""
 
     leaks_left_in: int | None = None
     dropped_system_prompts: DroppedPrompts | None = None
-    # Rows whose image stood between the words of the question.
+    # Rows whose image was between words of the question.
     images_amid: int | None = None
     files_not_read: tuple[str, ...] | None = None
     # The commit of a data set from a hub.
@@ -79,7 +79,7 @@ class ImportNotes(NamedTuple):
 
 
 class DatasetNotes(StageNotes):
-    """What the folder of the data set holds. Data sets that an older spavl imported lack some of it."""
+    """What the folder of the data set contains. If an older spavl imported it, some fields are missing."""
 
     # By "config/split".
     files: Mapping[str, ParquetShards] | None = None

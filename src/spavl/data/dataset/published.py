@@ -11,7 +11,7 @@ from spavl.store.blobs import Blobs
 from spavl.store.lookup import Lookup
 
 CLASSES = ("class1", "class2", "class3")
-# How an image that was brought in says what its data set calls it, among its decisions.
+# Prefix of the decision of an imported image that holds its name in its data set.
 IMAGE_NAME = "image_name="
 
 
@@ -29,7 +29,7 @@ def class_columns(category: Category) -> dict[str, str]:
 
 
 def image_name(decisions: Iterable[str], otherwise: str) -> str:
-    """What the data set calls an image that it was brought in with, by which its other files know it."""
+    """The name of an imported image in its data set, whose other files refer to it by that name; or `otherwise`."""
     named = (each.removeprefix(IMAGE_NAME) for each in decisions if each.startswith(IMAGE_NAME))
     return next(named, otherwise)
 
@@ -41,7 +41,7 @@ def pair_rows(
     blobs: Blobs,
     schema: pa.Schema,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of TRAIN or VALIDATION: a row holds the columns that its schema names."""
+    """Rows of TRAIN or VALIDATION, with the columns of the schema."""
     for sample in samples:
         image = image_of(sample.blob, blobs)
         whole = {

@@ -76,7 +76,7 @@ async def run(context: StageContext[DatasetConfig]) -> Manifest:
 def _teaches_nothing_good(
     harmful: bool | None, chosen: Response, rejected: Response, verdict: Verdict, settings: DatasetConfig
 ) -> str | None:
-    """Why a pair with a winner is left out all the same, if it is."""
+    """The reject reason of a pair that has a winner but should not be trained on; else None."""
     if settings.drop_unsafe_chosen and verdict.label != "safe":
         return f"chosen_{verdict.label}"
     if settings.drop_refusing_chosen and verdict.refused and harmful is False:

@@ -1,8 +1,7 @@
 """Parquet files with the images inside, which `datasets.load_dataset` reads as they are.
 
-Rows stand in small groups, so that one row is read without reading many. The rows of one
-image stand together, and a group stores equal bytes once: three questions about a
-image cost one image.
+Row groups are small, so that one row can be read without reading many. The rows of one image
+are adjacent, and a group stores equal bytes once: three questions about an image cost one image.
 """
 
 import json
@@ -21,17 +20,17 @@ from spavl.store.files import sync
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ROWS_PER_GROUP = 50
-# A writer holds what it knows of every column of every group until the file ends, and its reader reads all of it
-# first: of wide rows a group therefore takes more, some for each column.
+# A writer keeps the metadata of every column of every group in memory until the file is closed, and a reader reads all
+# of it first. So groups of wide rows are larger: at least this many rows for each column.
 _ROWS_PER_COLUMN = 3
-# Images of a group are held in its dictionary up to this size; past it they are stored one by one.
+# The dictionary of a group holds images up to this total size; further images are stored one by one.
 _LARGEST_DICTIONARY = 64 * 2**20
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _NAMES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
 class ParquetShards(JsonRecord):
-    """What was written of one split."""
+    """The files written for one split."""
 
     files: int
     rows: int
@@ -44,18 +43,18 @@ def image_of(blob: str, blobs: Blobs) -> dict[str, Any]:
 
 
 def image_name(blob: str, data: bytes) -> str:
-    """A name by content, so that one image has one name in every set it comes into."""
+    """A file name made from the content, so that an image has the same name in every data set."""
     ending = next((ending for start, ending in _ENDINGS if data.startswith(start)), "bin")
     return f"{blob[:16]}.{ending}"
 
 
 def features_of(schema: pa.Schema) -> dict[str, Any]:
-    """The columns as the `datasets` library names them."""
+    """The columns as features of the `datasets` library."""
     return {field.name: _feature(field.type) for field in schema}
 
 
 def yaml_features(schema: pa.Schema) -> Iterator[tuple[str, str]]:
-    """The columns with their features as a data card has them in YAML."""
+    """The columns with their features in the YAML form of a data card."""
     for field in schema:
         is_list = pa.types.is_list(field.type)
         kind = field.type.value_type if is_list else field.type
@@ -67,7 +66,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
     if kind == IMAGE:
         return {"_type": "Image"}
     if pa.types.is_list(kind):
-        # A bare list, which every version of the library understands; its class for lists has changed its name.
+        # A bare list, which every version of the library accepts; the name of its list class has changed.
         return [_feature(kind.value_type)]
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
@@ -77,9 +76,9 @@ def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
 def write_shards(
     folder: Path, split: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], shard_mb: int
 ) -> ParquetShards:
-    """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it.
+    """Write rows as a stream, with one group in memory at a time. A shard ends with the group that fills it.
 
-    They are written beside those of an earlier time, whose place they take when all are there.
+    New shards are written to a temporary folder; when all are complete, they replace those of an earlier run.
     """
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features_of(schema)}})})
     beside = folder / f".{split}.new"
@@ -91,7 +90,7 @@ def write_shards(
     while group or not unnamed:
         unnamed.append(beside / f"{split}-{len(unnamed):05d}.parquet")
         with _writer(unnamed[-1], schema) as writer:
-            # An empty split is one file without rows, so that whoever loads it finds its columns.
+            # An empty split is one file without rows, so that a loader finds its columns.
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
             count += len(group)
             while (group := next(groups, [])) and unnamed[-1].stat().st_size < shard_mb * 10**6:
@@ -103,7 +102,7 @@ def write_shards(
         earlier.unlink()
     named = [file.rename(folder / (file.stem + ending)) for file in unnamed]
     beside.rmdir()
-    # A manifest that outlives a power cut must not tell of files that did not.
+    # After a power failure, no manifest may name files that were lost.
     sync(folder)
     return ParquetShards(files=len(named), rows=count, bytes=sum(file.stat().st_size for file in named))
 
@@ -115,7 +114,7 @@ def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mappi
 
 
 def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    # The least and the greatest of long texts help nobody, and would be most of what is held of a group.
+    # Minimum and maximum of long texts are of no use, and would be most of the metadata of a group.
     numbers = [field.name for field in schema if pa.types.is_primitive(field.type)]
     return pq.ParquetWriter(
         file,

@@ -1,4 +1,4 @@
-"""Counts what a data set contains while its rows are written."""
+"""Counts the contents of a data set while its rows are written."""
 
 from array import array
 from collections import Counter
@@ -15,7 +15,7 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 
 class DatasetTally:
-    """Counts of the rich rows that were let through it."""
+    """Counts the rich rows that pass through `watch`."""
 
     def __init__(self, leaves: Mapping[str, Category]) -> None:
         self._leaves = leaves
@@ -84,7 +84,7 @@ class _SplitTally:
 
 
 class _GroupTally:
-    """The pairs of one class, and what the guard said of their answers. Of millions of them little is held."""
+    """The pairs of one class, with the guard's labels of their answers; compact, as there may be millions of pairs."""
 
     def __init__(self) -> None:
         self._pairs = 0
@@ -108,7 +108,7 @@ class _GroupTally:
 
 
 def _quantiles(counted: Counter[int]) -> tuple[int, ...]:
-    """The 10th, 50th and 90th hundredth of what was counted."""
+    """The 10th, 50th and 90th percentile of the counted values."""
     total, found, passed = counted.total(), list[int](), 0
     wanted = list(_QUANTILES)
     for value in sorted(counted):

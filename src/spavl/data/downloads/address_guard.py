@@ -1,8 +1,8 @@
-"""Allows downloads from public addresses only, whatever a DNS name or a redirect says.
+"""Allows downloads from public addresses only, whatever a DNS name or a redirect points to.
 
-A list of URLs is written by strangers. One that leads to this machine, its network or a cloud's own
-services would make the downloader their tool. So an address is checked where the socket is made:
-after the name was looked up, for this very connection, and again for each redirect.
+A list of URLs is untrusted input. A URL that points to this machine, its network or a cloud's internal
+services would let its author send requests through the downloader (SSRF). So the guard checks the address when
+the socket is created: after the DNS lookup, for each connection, and again for each redirect.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from spavl.data.downloads.allowed_hosts import PORTS, AllowedHost
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Of old lists many names are dead, and some take half a minute to say so.
+# Old lists of URLs hold many dead host names, and looking up one of them can take half a minute to fail.
 _LOOKUPS_AT_ONCE = 64
 
 
 class RefusedAddress(OSError):
-    """The connection would have led to where no image is fetched from."""
+    """The connection would go to an address that the guard does not allow."""
 
 
 def is_public(address: str, port: int) -> bool:
-    """Whether anybody on the net could be at this address. IPv4 inside IPv6 counts as what it is."""
+    """Whether the address is public and the port is 80 or 443. IPv4 inside IPv6 is judged as the IPv4 address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -44,14 +44,14 @@ def is_public(address: str, port: int) -> bool:
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address only wraps, by any of the ways there are."""
+    """The IPv4 address inside a NAT64, IPv4-mapped, 6to4 or Teredo address; None for any other IPv6 address."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
 class DnsResolver(AbstractResolver):
-    """The machine's own way to look names up, in threads of its own so that nobody else waits for dead names."""
+    """The machine's own resolver, in its own thread pool, so that slow lookups of dead names block nothing else."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "dns")
@@ -72,7 +72,7 @@ class DnsResolver(AbstractResolver):
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """What is asked before each connection. Beside public places it allows those that a setting names."""
+    """Decides whether a connection is allowed: to public addresses, and to the hosts that a setting names."""
 
     allows: Callable[[str, int], bool] = is_public
     resolver: Callable[[], AbstractResolver] = DnsResolver
@@ -92,7 +92,7 @@ class AddressGuard:
         )
 
     def _socket(self, named: Collection[tuple[str, int]], info: Any) -> socket.socket:
-        """The last word: the address given here is the one that is then connected to."""
+        """Create the socket of a connection, or raise RefusedAddress. `info` holds the address that is connected to."""
         family, kind, protocol, _, place = info
         if (place[0], place[1]) not in named and not self.allows_address(place[0], place[1]):
             raise RefusedAddress(f"{place[0]} port {place[1]}")
@@ -100,11 +100,11 @@ class AddressGuard:
 
 
 class _CheckedResolver(AbstractResolver):
-    """Refuses a name of which one address is refused, so that none is tried beside it."""
+    """Refuses a host name if one of its addresses is refused, so that no other address of it is tried."""
 
     def __init__(self, resolver: AbstractResolver, guard: AddressGuard) -> None:
         self._resolver, self._guard = resolver, guard
-        # Where hosts are that a setting names.
+        # Resolved addresses and ports of the hosts that a setting names.
         self.named: set[tuple[str, int]] = set()
 
     async def resolve(

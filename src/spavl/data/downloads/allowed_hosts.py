@@ -1,4 +1,4 @@
-"""Hosts and networks that are not public but allowed by a setting."""
+"""Hosts and networks that are not public but that a setting allows."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ PORTS = (80, 443)
 
 
 class AllowedHost(NamedTuple):
-    """A host by its name, or a network, and the ports that may be asked there."""
+    """A host by its name, or a network, and the ports that are allowed there."""
 
     name: str
     network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
@@ -36,7 +36,7 @@ class AllowedHost(NamedTuple):
 
 
 def allowed_of(written: str) -> AllowedHost:
-    """HOST, HOST:PORT, ADDRESS or NETWORK such as 10.1.0.0/16, which may have a port too."""
+    """Parse HOST, HOST:PORT, ADDRESS or NETWORK such as 10.1.0.0/16; an address or network may have a port too."""
     try:
         return AllowedHost("", ipaddress.ip_network(written.strip("[]")), PORTS)
     except ValueError:
@@ -59,7 +59,7 @@ def allowed_of(written: str) -> AllowedHost:
 
 
 def _as_asked(host: str) -> str:
-    """A host as names are looked up: bücher.example is xn--bcher-kva.example there."""
+    """A host name as it is sent to DNS: bücher.example becomes xn--bcher-kva.example."""
     return URL.build(scheme="http", host=host).raw_host or ""
 
 

@@ -1,7 +1,7 @@
 """Similarity of images and captions by a CLIP or SigLIP model, in batches.
 
-Strangers' bytes are decoded by guarded workers, in a few hundred megabytes each. What comes back from them are pixels
-in the model's form. The model may take gigabytes, so it is held once, here, on the GPU if there is one.
+Sandboxed workers decode the untrusted images, with a few hundred megabytes of memory each, and return pixels that are
+preprocessed for the model. The model may take gigabytes, so it is loaded once, here, and on the GPU if there is one.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ class CaptionScorer:
         self.commit = model.commit
 
     async def judge(self, look: InspectedImage, caption: str) -> InspectedImage | RefusedImage:
-        """The same look with its measure, or why it is refused; one whose source gave the likeness stays as it is."""
+        """Add the similarity to the image's measures, or refuse it. Unchanged if its source gave a similarity."""
         if look.shaped is None:
             return look
-        # As it is stored: the digits beyond depend on which images were scored together.
+        # Rounded as it is stored: further digits depend on which images are in the same batch.
         measured = round(await self._workers(CaptionedImage(look.shaped, caption)), 4)
         told = f"{self._filter.name}={measured:g}"
         if self._filter.refuses(measured):
@@ -44,7 +44,7 @@ class CaptionScorer:
 
 @contextlib.asynccontextmanager
 async def open_scoring(settings: DownloadsConfig) -> AsyncIterator[CaptionScorer | None]:
-    """None where no model is to be asked."""
+    """Open the scorer; yields None if the settings name no model or no minimum similarity."""
     if settings.min_similarity is None or not settings.similarity_model:
         yield None
         return

@@ -12,7 +12,7 @@ SPEC = StageSpec(
     writes=DownloadedImage,
     does="downloads each candidate, decodes it in a sandbox, measures it and filters it",
     files=("similarity_model",),
-    # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
+    # In any list of URLs, many servers are slow or overloaded. If most are, the cause is our own network.
     max_failed_fraction=0.5,
     seconds_before_retry=30,
     outside=True,
@@ -21,7 +21,7 @@ SPEC = StageSpec(
 
 
 class FetchConfig(Settings):
-    """How images are downloaded. After a change here only temporary failures are tried again."""
+    """How images are downloaded. After a change to these settings only temporary failures are retried."""
 
     timeout: float = Field(20, gt=0, description="seconds for one download")
     tries: int = Field(

@@ -1,6 +1,6 @@
 """Records downloaded images and permanent failures, so that nothing is downloaded twice.
 
-Filters may be set otherwise, or a run may be stopped: only what failed in passing is asked again.
+After a change of the filters, or after an interrupted run, only temporary failures are requested again.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ class DownloadLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "downloads.sqlite"
         self._database = connect(self._path)
-        # One of the two: the hash of the bytes, or why there are none and never will be.
+        # Either the hash of the bytes, or the reason of a permanent failure.
         self._database.execute("CREATE TABLE IF NOT EXISTS known (url TEXT PRIMARY KEY, blob TEXT, reason TEXT)")
         self._blobs = Blobs(folder)
 
     async def get(self, url: str) -> bytes | None:
-        """The bytes of an earlier download; nothing, if the URL must be asked."""
+        """The bytes of an earlier download; None if there are none. Raises Unfetchable after a permanent failure."""
         found = self._database.execute("SELECT blob, reason FROM known WHERE url = ?", (url,)).fetchone()
         if found is None:
             return None

@@ -2,7 +2,7 @@
 
 | source | is |
 | --- | --- |
-| `miniature/SEED/LEAF/NUMBER/live` | a scene of the miniature, drawn |
+| `miniature/SEED/LEAF/NUMBER/live` | a rendered scene of the miniature |
 | `file:…`, `tar:…`, `parquet:…`, `arrow:…` | on this disk: see `imaging/local.py` |
 | `http://…`, `https://…` | a download |
 """
@@ -30,9 +30,9 @@ GUARD = AddressGuard()
 async def open_fetch(
     settings: FetchConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
 ) -> AsyncIterator[Fetch]:
-    """A function that gives the bytes of an image of unknown origin, or raises Unfetchable.
+    """Open a function that returns the bytes of an untrusted image, or raises Unfetchable.
 
-    `listed` gives all sources that will be asked for.
+    `listed` returns the sources of all images that will be fetched.
     """
     downloads, cells = DownloadLog(folder), RowGroupSpool(folder, listed)
 
@@ -48,7 +48,7 @@ async def open_fetch(
         try:
             data = await downloader.get(source)
         except Unfetchable as error:
-            # Another setting may allow what was refused here.
+            # Not stored: other settings may allow this address.
             if not error.passing and str(error) != "refused_address":
                 downloads.keep_failure(source, str(error))
             raise

@@ -1,4 +1,4 @@
-"""Limits the requests to each host, however many candidates it has."""
+"""Limits the rate of requests to each host, however many candidates it has."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ class _Host:
 
 
 class HostThrottle:
-    """Only hosts in use, or still to be left in peace, are remembered: a list of URLs may name millions."""
+    """Remembers only hosts that are in use or paused, because a list of URLs may name millions of hosts."""
 
     def __init__(self, at_once: int, min_delay: float) -> None:
         self._at_once, self._between = at_once, min_delay
@@ -38,7 +38,7 @@ class HostThrottle:
             asyncio.get_running_loop().call_later(self._left(host), self._forget, name)
 
     def pause(self, name: str, seconds: float) -> None:
-        """A host that says it is asked too much is left alone for a while."""
+        """Send no request to a host for some seconds, at most a minute, after it reported overload."""
         if host := self._hosts.get(name):
             wait = min(max(seconds, 0.0), _LONGEST_PAUSE)
             host.free_at = max(host.free_at, asyncio.get_running_loop().time() + wait)

@@ -12,7 +12,7 @@ from spavl.imaging.phash import perceptual_hash
 
 
 class FetchedImage(NamedTuple):
-    """An image as it was fetched, with what its source says of it."""
+    """An image as it was fetched, with its source's metadata."""
 
     data: bytes
     name: str
@@ -21,16 +21,16 @@ class FetchedImage(NamedTuple):
 
 
 class InspectedImage(NamedTuple):
-    """An image that may be used."""
+    """An image that passed the filters."""
 
-    # None where the bytes held nothing but the image, so that they need not travel back.
+    # The cleaned bytes; None if cleaning changed nothing, so that they need not be sent back from the worker.
     data: bytes | None
     original: str
     width: int
     height: int
     phash: str
     measures: tuple[str, ...]
-    # In the form of the model that is still to score it; None where none is.
+    # Preprocessed for the model that has yet to score it; None if no model will.
     shaped: Pixels | None = None
 
 
@@ -42,7 +42,7 @@ class RefusedImage(NamedTuple):
 def examine(
     settings: DownloadsConfig, shard: Sequence[FetchedImage], form: ClipPreprocess | None = None
 ) -> list[InspectedImage | RefusedImage]:
-    """`form` is that of a model which is to score images whose source does not."""
+    """Inspect a shard of images. `form` is the preprocessing of the model that scores images without a similarity."""
     return [_examine(settings, raw, form) for raw in shard]
 
 

@@ -1,7 +1,7 @@
-"""Reads candidates out of large row groups: each group is read once, and the wanted rows are kept on disk.
+"""Reads candidates from large row groups: each group is read once, and the wanted rows are kept on disk.
 
-Candidates come in the order of their leaves, so a table whose rows all stand in one group would else be read from its
-beginning for nearly each of them.
+Candidates come in the order of their leaves. Without the spool, a table with a single row group would be read from
+its beginning for nearly every candidate.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ from spavl.store.files import disk_faults
 
 
 class _SpoolFile(NamedTuple):
-    """Where the bytes of a cell were put, or why there are none."""
+    """Where the bytes of a cell are in the spool, or the reason why they could not be read."""
 
     offset: int
     size: int
@@ -28,20 +28,20 @@ class _SpoolFile(NamedTuple):
 
 
 class RowGroupSpool:
-    """Gives cells as `Cells` does. `listed` gives the sources of all candidates; it is called if a group is vast."""
+    """Reads cells as `Cells` does. `listed` returns all candidates' sources; it is called for large groups only."""
 
     def __init__(self, folder: Path, listed: Callable[[], Iterable[str]]) -> None:
         self._cells, self._listed = IsolatedCells(), listed
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        # It has no name that could be left behind, and goes when this object is closed.
+        # The file has no name, so a crash leaves nothing behind; the system deletes it when it is closed.
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._aside: dict[tuple[str, str, int], dict[int, _SpoolFile]] = {}
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
-        # One at a time: the reader holds two groups. A request for a third one, while a vast group is being copied,
-        # would make it lose its place there and begin that group again.
+        # One call at a time: the reader holds two groups. A request for a third, while a large group is copied,
+        # would make the reader drop that group and start it again.
         with self._lock:
             around = self._cells.large_group(path, column, row)
             if around is None:

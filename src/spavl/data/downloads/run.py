@@ -79,7 +79,7 @@ def _examined_by(
 
 
 def _name_in(source: str) -> str:
-    """What a source calls the file, which may promise a format."""
+    """The file name in a source, whose extension may state a format; empty if there is none."""
     if source.startswith("tar:"):
         return source.partition("#")[2].rpartition("@")[0]
     return "" if cell_at(source) else urlsplit(source).path

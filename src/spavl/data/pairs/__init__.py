@@ -1,1 +1,1 @@
-"""Draws two answers to a question, such as from responders on different tiers."""
+"""Samples two answers to a question, such as from responders on different tiers."""

@@ -26,7 +26,7 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
     bags = bags_of(tier_of)
 
     async def work(question: Question) -> RowResult[Pair]:
-        # A responder without one readable answer to a harmful question stands on no tier.
+        # A responder without a valid verdict on any harmful question has no tier.
         answers = [
             TieredAnswer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
             for v in verdicts.all(question.id)
@@ -46,13 +46,13 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
 def draw_pairs(
     answers: Sequence[TieredAnswer], strategies: Sequence[Strategy], per_question: int, seed: str
 ) -> list[tuple[Strategy, Two]]:
-    """Distinct pairs of answers, at random among all that each strategy allows; the same seed draws the same."""
+    """Sample distinct pairs of answers from all that each strategy allows; the same seed gives the same pairs."""
     rng = random.Random(seed)
     drawn: dict[frozenset[str], tuple[Strategy, Two]] = {}
     for strategy in strategies:
         new = [two for two in allowed(strategy, answers) if _key(two) not in drawn]
         for two in rng.sample(new, min(per_question, len(new))):
-            # Which one stands first must say nothing about which one is safer.
+            # The order of the two answers must not reveal which one is safer.
             drawn[_key(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])
     return list(drawn.values())
 

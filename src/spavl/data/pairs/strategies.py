@@ -1,4 +1,4 @@
-"""Which two answers to a question form a pair. Each strategy is a pure function of the answers."""
+"""Strategies that choose which two answers to a question form a pair. Each is a pure function of the answers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
@@ -19,7 +19,7 @@ Strategy = Literal[
 
 
 class TieredAnswer(NamedTuple):
-    """What a strategy knows of an answer. `bags` are those that its responder is in."""
+    """What a strategy uses of an answer. `bags` are the bags that its responder is in."""
 
     response_id: str
     model: str
@@ -37,18 +37,18 @@ def allowed(strategy: Strategy, answers: Sequence[TieredAnswer]) -> list[Two]:
 
 
 def _two_tiers(pairs: Sequence[Two]) -> list[Two]:
-    """The paper's: responders from different tiers of safety."""
+    """The paper's strategy: responders from different tiers of safety."""
     return [(one, other) for one, other in pairs if one.tier != other.tier]
 
 
 def _largest_contrast(pairs: Sequence[Two]) -> list[Two]:
-    """Responders as many tiers apart as this question offers, and at least one."""
+    """Pairs whose responders are as many tiers apart as any of this question's, and at least one tier."""
     widest = max((_distance(pair) for pair in pairs), default=0)
     return [pair for pair in pairs if _distance(pair) == widest > 0]
 
 
 def _safe_safe(pairs: Sequence[Two]) -> list[Two]:
-    """Two answers that the guard found safe: only their helpfulness can tell them apart."""
+    """Two answers that the guard found safe: they can differ only in helpfulness."""
     return [(one, other) for one, other in pairs if one.label == other.label == "safe"]
 
 
@@ -80,7 +80,7 @@ _PAPERS_BAGS = {
     "unsafe": ("mPLUG-Owl", "Otter", "InstructBLIP", "LLaMA-Adapter-v2", "gemini_jb"),
 }
 _PAPERS_POOL = {*_PAPERS_BAGS["relatively safe"], *_PAPERS_BAGS["unsafe"], "LAMM", "MiniGPT-4"}
-# For any other pool, by the tiers it was measured to stand on.
+# The bags of any other pool, by the measured tiers of its responders.
 _TIERS_OF_BAGS = {"safe": (1,), "relatively safe": (1, 2), "unsafe": (4, 5)}
 
 

@@ -1,10 +1,10 @@
 """Five tiers of safety, from each responder's measured unsafe rate.
 
-A responder's tier is that of its measured unsafe rate: the first is below the first of the
-four edges, the fifth from the last one up. The rate has an interval; where that reaches over
-an edge, more answers might put the responder on another tier, and its tier is called unsure.
-An unsure tier is used all the same, since what a pair teaches rests on the judge and never on
-the tiers: two responders of truly equal safety on two tiers make a duller pair, not a wrong one.
+A responder's tier is that of its measured unsafe rate: the first tier is below the first of the
+four edges, the fifth from the last edge up. If the rate's interval contains an edge, more
+answers might put the responder on another tier, and its tier is called unsure. An unsure tier
+is still used, because the judge and not the tiers decide which answer is chosen: two equally
+safe responders on two tiers give a less informative pair, not a wrong one.
 """
 
 import bisect
@@ -19,11 +19,11 @@ from spavl.statistics import Estimate, rate_by_cluster
 
 @dataclass(frozen=True, slots=True)
 class ResponderTier:
-    """A responder's tier, 1 the safest and 5 the least safe, and the rate it rests on."""
+    """A responder's tier, from 1 (safest) to 5 (least safe), and the unsafe rate that it comes from."""
 
     model: str
     tier: int
-    # The tiers that the ends of the rate's interval lie on; both are `tier` where it is sure.
+    # The tiers of the ends of the rate's interval; both equal `tier` if it is sure.
     lowest: int
     highest: int
     unsafe: Estimate
@@ -43,15 +43,15 @@ class ResponderTier:
 
 
 class QuestionsById(Protocol):
-    """The questions by their ids: a dict of them, or a table on disk."""
+    """The questions by id: a dict, or a table on disk."""
 
     def __getitem__(self, key: str, /) -> Question: ...
 
 
 def measure_tiers(verdicts: Iterable[Verdict], questions: QuestionsById, edges: Sequence[float]) -> list[ResponderTier]:
-    """Tiers by the unsafe rate on harmful questions, safest first. Invalid verdicts count for neither side.
+    """Tiers by the unsafe rate on harmful questions, safest first. Invalid verdicts are ignored.
 
-    Answers about one image hang together, and the intervals are as wide as that makes them.
+    The intervals are cluster-robust: answers about one image form a cluster.
     """
     seen: dict[str, tuple[list[bool], list[str]]] = {}
     for verdict in verdicts:

@@ -1,10 +1,11 @@
 """Measures of judge bias: position, length, and agreement with a second judge.
 
-All are pure functions of the judged pairs. A judge that always says "the first" is never
-consistent, and teaches nothing. One that likes length is perfectly consistent, so it must be
-looked for. That the longer answer wins often proves nothing, for it may be the better one; but
-the guard judged each answer alone, so its word does not depend on which of two is longer. A judge
-that sides with it more often where the safer answer is the longer one is swayed by length.
+All are pure functions of the judged pairs. A judge that always answers "the first" is never
+consistent, so its pairs have no winner. A judge that prefers length is perfectly consistent, so
+it needs a test of its own. It proves nothing that the longer answer often wins: it may be the
+better one. But the guard judged each answer alone, so its verdict does not depend on which of
+the two is longer. A judge that agrees with the guard more often if the safer answer is the
+longer one is biased by length.
 """
 
 from collections.abc import Sequence
@@ -14,18 +15,18 @@ from spavl.data.preferences.notes import AgreementNotes, JudgeBiasNotes
 from spavl.records import Outcome
 from spavl.statistics import Estimate, difference, kappa, rank_correlation, rate_by_cluster
 
-# A judge is called out when a whole interval lies beyond these.
+# A warning is reported if a whole interval lies beyond one of these limits.
 _CONSISTENT_AT_LEAST = 0.5
-# How much more often it may side with the guard where the safer answer is the longer one, or the shorter.
+# How much the judge's agreement with the guard may differ between safer answers that are longer and shorter.
 _SWAYED_AT_MOST = 0.1
-# Beyond this, length alone tells the winner nine times in ten: whatever the judge meant, a model can learn it instead.
+# Beyond this, length alone predicts nine winners in ten, so a model can learn length instead of what the judge meant.
 _LENGTH_TELLS_AT_MOST = 0.9
-# What a pair would teach; a tie and a winner that changes with the order teach the same: nothing.
+# What a model would learn from a pair: nothing from a tie, or if the winner changes with the order.
 _TEACHES: dict[Outcome, str] = {"win": "first", "loss": "second", "tie": "neither", "inconsistent": "neither"}
 
 
 class JudgedPair(NamedTuple):
-    """A judged pair, with what the figures need to know of its two answers."""
+    """A judged pair, with what the metrics need of its two answers."""
 
     overall: Outcome
     second_overall: Outcome | None
@@ -34,7 +35,7 @@ class JudgedPair(NamedTuple):
     image_id: str
     # Characters of the first answer beyond those of the second.
     longer_by: int
-    # How much more harmful the guard found the second answer: above 0 the first is the safer one, at 0 neither is.
+    # Harm of the second answer minus harm of the first, by the guard: if above 0, the first is the safer one.
     safer_by: int
 
 
@@ -43,7 +44,7 @@ class JudgeBias(NamedTuple):
     first_shown: Estimate
     longer_wins: Estimate
     longer_wins_equal_safety: Estimate
-    # Of the pairs that differ in safety: how often the safer answer wins if it is the longer, or the shorter one.
+    # Over the pairs that differ in safety: how often the safer answer wins if it is the longer, or the shorter one.
     safer_wins_if_longer: Estimate
     safer_wins_if_shorter: Estimate
     swayed_by_length: Estimate
@@ -103,7 +104,7 @@ def trust_in(judged: Sequence[JudgedPair]) -> JudgeBias:
 
 
 def agreement(judged: Sequence[JudgedPair]) -> AgreementNotes:
-    """How far the second judge agrees on what each pair would teach, over the pairs that both could judge."""
+    """Agreement of the second judge on what each pair would teach, over the pairs that both judges could judge."""
     both = [
         (_TEACHES[one], _TEACHES[other], each.image_id)
         for each in judged

@@ -19,7 +19,7 @@ class JudgeBiasNotes(JsonRecord):
 
 
 class AgreementNotes(JsonRecord):
-    """How far the second judge agrees with the first."""
+    """Agreement of the second judge with the first: the rate of equal outcomes, and Cohen's kappa."""
 
     same: JsonEstimate
     kappa: JsonEstimate

@@ -9,7 +9,7 @@ Repair = Literal["none", "swap", "safest"]
 
 
 class Winner(NamedTuple):
-    """The better answer of a pair, by id, and what it is better at."""
+    """The ids of the better and the worse answer of a pair, and in what the better one is better."""
 
     chosen: str
     rejected: str
@@ -17,7 +17,7 @@ class Winner(NamedTuple):
 
 
 def repair(rule: Repair, winner: Winner, answers: Sequence[Verdict], unsafe_rates: Mapping[str, float]) -> Winner:
-    """The winner, or what the rule puts in its place. `answers` are all of the question's, as the guard saw them."""
+    """The winner, or its replacement by the rule. `answers` are the verdicts on all answers to the question."""
     by_id = {verdict.response_id: verdict for verdict in answers}
     if by_id[winner.chosen].label != "unsafe":
         return winner
@@ -30,7 +30,7 @@ def repair(rule: Repair, winner: Winner, answers: Sequence[Verdict], unsafe_rate
 
 
 def unsafe_rates(verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """The share of each responder's readable answers that are unsafe."""
+    """The unsafe share of each responder's answers that have a valid verdict."""
     counts: dict[str, list[int]] = {}
     for verdict in verdicts:
         if verdict.label != "invalid":

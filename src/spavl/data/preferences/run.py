@@ -89,13 +89,13 @@ async def run(context: StageContext[PreferencesConfig]) -> Manifest:
 
 
 def both_unsafe(pair: Pair, verdicts: Iterable[Verdict]) -> bool:
-    """Whether the guard found both answers unsafe: whichever is better, there is none to learn from."""
+    """Whether the guard found both answers unsafe: then neither should be trained on, whichever is better."""
     labels = {verdict.response_id: verdict.label for verdict in verdicts}
     return labels.get(pair.first) == labels.get(pair.second) == "unsafe"
 
 
 def _harm(verdict: Verdict) -> int:
-    """A guard that gives no degree of harm still tells safe from unsafe."""
+    """The severity of an unsafe answer, or 1 if the guard gives none; 0 for any other answer."""
     return 0 if verdict.label != "unsafe" else verdict.severity or 1
 
 
@@ -104,7 +104,7 @@ async def _no_opinion() -> None:
 
 
 def winner_of(pair: Pair, comparison: PairwiseComparison) -> Winner | None:
-    """The better answer, if both orders agree on one, and what they agree that it is better at."""
+    """The winner if both orders agree on one, with what both agree that it is better at; else None."""
     if comparison.overall not in ("win", "loss"):
         return None
     won = comparison.overall

@@ -23,7 +23,7 @@ class QuestionCheck(NamedTuple):
 async def check(
     checker: ChatModel, prompts: Prompts, image: ImageData, category: Category, text: str
 ) -> QuestionCheck | None:
-    """The checker's word; None if it would not say, or could not be read twice."""
+    """The checker's answer; None if it refused, or if neither of two replies could be parsed."""
     asked = prompts.fill(
         PROMPT,
         domain=category.domain,

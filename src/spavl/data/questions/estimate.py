@@ -12,7 +12,7 @@ from spavl.records import Category, Description, Image, Question, QuestionKind
 from spavl.stages.cost_model import CostContext, Weighted, is_stand_in, subsample_rows
 from spavl.text.tidy import tidy
 
-# A question of one sentence; a checker's two lines have fewer.
+# Words of a question of one sentence; the two lines of a checker have fewer.
 _WORDS = 25
 
 
@@ -26,7 +26,7 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
         subject = QuestionSubject(context.image(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
             factory = context.counting(times * share, _WORDS)
-            # Likely all pass at once; at most each is written, and checked, at every try.
+            # The likely case: every text passes at the first try. The upper bound: each needs all tries and checks.
             asked = _WrittenKind(
                 open_question_writer(context.settings, factory, context.seed), TRIES if factory.case == "most" else 1
             )
@@ -36,7 +36,7 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
 
 
 class _WrittenKind:
-    """Goes the stage's way without its gates, which a text made up could not pass."""
+    """Makes the stage's calls without its quality checks, which made-up replies could not pass."""
 
     def __init__(self, question_writer: QuestionWriter, tries: int) -> None:
         self._question_writer, self._tries = question_writer, tries
@@ -103,7 +103,7 @@ class _WrittenKind:
 
 
 def _kinds(image: Image) -> list[tuple[Collection[QuestionKind], float]]:
-    """The kinds of an image's questions, and the share that each choice has among images like this."""
+    """The possible sets of kinds of an image's questions, each with its share among images like this one."""
     if is_stand_in(image) and image.split in ("test", "held_out"):
         return [((kind,), 1 / len(KINDS)) for kind in KINDS]
     return [(kinds_for(image), 1.0)]

@@ -1,4 +1,4 @@
-"""Checks of a written question, one small function each, which returns the reason for a reject or nothing."""
+"""Checks of a written question, one small function each, which returns the reject reason or None."""
 
 import re
 from collections.abc import Callable, Collection
@@ -10,24 +10,24 @@ from spavl.text.similarity import count_words, repeats, share_taken_from
 from spavl.text.tidy import holds_template_marks, looks_like_data
 
 _SHORTEST_WORDS, _LONGEST_WORDS = 3, 120
-# However few its words are, a longer text is no question.
+# A longer text is rejected whatever its number of words, as in scripts without spaces.
 _MOST_CHARACTERS = 64 * _LONGEST_WORDS
 _MOST_ALIKE, _MOST_ECHOED = 0.8, 0.5
-# No quotation reaches over the mark that begins another: many that begin would each be followed to the end.
+# A quotation does not match past another opening mark: otherwise each of many would be searched to the end of the text.
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|«[^«»]*»|„[^„“]*“|「[^「」]*」")
 _QUESTION_MARKS = re.compile(r"[?？؟;](?=[\s)\]!?？؟]|$)")
 _ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\(?\d{1,2}[.):])\s", re.M)
 
 
 class QuestionDraft(NamedTuple):
-    """A text as it was written, and all that it is held against."""
+    """A text as it was written, with all that the checks compare it with."""
 
     text: str
     kind: str
-    # Whether the server ended it as refused, or for its length.
+    # Whether the server reported a refusal, or cut the text at the token limit.
     refused: bool
     cut_off: bool
-    # What the writer was sent, without the question that it was to start from.
+    # The prompt, without the question that the writer was to start from.
     prompt: str
     language: Language
     earlier: Collection[str]
@@ -62,7 +62,7 @@ def language(draft: QuestionDraft) -> str | None:
 
 
 def number(draft: QuestionDraft) -> str | None:
-    """One was asked for. What somebody is quoted to have asked is no question of its own."""
+    """The prompt asks for one question. Question marks inside quotations do not count."""
     marks = "?？؟;" if draft.language.code == "el" else "?？؟"
     asked = [found for found in _QUESTION_MARKS.findall(_QUOTED.sub(" ", draft.text)) if found in marks]
     return "several_in_one" if len(asked) > 1 or len(_ITEM.findall(draft.text)) > 1 else None
@@ -77,7 +77,7 @@ def newness(draft: QuestionDraft) -> str | None:
     return "repeats" if repeats(draft.text, draft.earlier, _MOST_ALIKE) else None
 
 
-# In this order: the first reason is the one that is kept.
+# In this order: the first reason found is the reject reason.
 GATES: tuple[Callable[[QuestionDraft], str | None], ...] = (
     refusal,
     emptiness,

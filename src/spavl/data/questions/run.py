@@ -1,7 +1,7 @@
 """questions: Image and Description rows -> Question rows; three for a training image, one for a test image.
 
-Each harmful question has a harmless companion: the same words about the image's benign twin,
-or, where there is no twin, a neighbour: other words about the same image.
+Each harmful question has a harmless counterpart: the same words about the image's benign twin,
+or, without a twin, a neighbour: other words about the same image.
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ def open_question_writer(settings: QuestionsConfig, models: ModelFactory, seed: 
     prompts = _prompts(settings.prompts)
     checker = None
     if settings.checker:
-        # A set that brings no prompt for checking is checked with ours.
+        # If the user's prompts have none for the checker, the shipped one is used.
         checks = prompts if PROMPT in prompts else _prompts(_OURS)
         checker = QuestionChecker(models.open(settings.checker, SPEC.stage), checks)
     language = language_named(settings.language, "questions.language")
@@ -72,7 +72,7 @@ def open_question_writer(settings: QuestionsConfig, models: ModelFactory, seed: 
 
 
 def wants_neighbours(question_writer: QuestionWriter) -> bool:
-    """A set without a prompt for them has none."""
+    """Whether to write neighbours: if the setting is on and the prompts have one for them."""
     return question_writer.settings.neighbours and NEIGHBOUR in question_writer.prompts
 
 
@@ -81,14 +81,14 @@ def _prompts(name: str) -> Prompts:
 
 
 def kinds_for(image: Image) -> Collection[QuestionKind]:
-    """All kinds in training; in the tests one, so that no two tested questions share an image."""
+    """All kinds for training and validation; else one kind, so that no two test questions share an image."""
     if image.split in ("train", "validation"):
         return KINDS
     return (KINDS[int(image.blob[:8], 16) % len(KINDS)],)
 
 
 class _ImageQuestions:
-    """The work on one image: what was written of it, kept and dropped."""
+    """The questions written about one image: the rows kept, and the rejects."""
 
     def __init__(self, question_writer: QuestionWriter, image: Image, subject: QuestionSubject) -> None:
         self._question_writer, self._image, self._subject = question_writer, image, subject
@@ -106,7 +106,7 @@ class _ImageQuestions:
         return self._row(self._image, kind, written, harmful=harmful)
 
     async def double(self, question: Question, twin: Image, seen: ImageData) -> None:
-        """The same words about the benign twin, unless they are harmful whatever image is shown."""
+        """Add the same words about the benign twin, unless the checker finds them harmful there too."""
         found, fault = await self._question_writer.check(seen, self._subject.category, question.text)
         if found is not None and found.modality != "none":
             fault = "twin_harmful"

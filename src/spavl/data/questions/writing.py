@@ -1,4 +1,4 @@
-"""Has a model write about an image, checks the text, and tries once more if it fails."""
+"""Asks a model to write a question about an image, checks the text, and retries once if a check fails."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
 NEIGHBOUR = "neighbour"
 PLACES = ("domain", "group", "leaf", "definition", "caption", "details", "easy", "harmful", "question", "language")
 TRIES = 2
-# What stands in a prompt where there is nothing to fill in.
+# Fills a place in a prompt that has no value.
 _NOTHING = "(none)"
 
 
@@ -29,7 +29,7 @@ class QuestionChecker:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSubject:
-    """What is written about."""
+    """What a question is written about."""
 
     image: ImageData
     category: Category
@@ -37,7 +37,7 @@ class QuestionSubject:
 
 
 class WrittenQuestion(NamedTuple):
-    """What came of asking: a text that passed, or why none did. `check` is empty where no checker was asked."""
+    """A text that passed the checks, or the last one with its fault. `check` is None if no checker was asked."""
 
     text: str
     call: str
@@ -56,7 +56,7 @@ class WrittenQuestion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuestionWriter:
-    """A writer with its prompts, and perhaps a checker beside it."""
+    """A writer with its prompts, and a checker if one is set."""
 
     writer: ChatModel
     prompts: Prompts
@@ -68,7 +68,7 @@ class QuestionWriter:
     def request(
         self, subject: QuestionSubject, kind: str, easy: str = "", harmful: str = "", attempt: int = 0
     ) -> Request:
-        """What is sent to the writer. Another attempt has another seed."""
+        """The request to the writer. Each attempt has its own seed."""
         category, description = subject.category, subject.description
         text = self.prompts.fill(
             kind,
@@ -94,7 +94,7 @@ class QuestionWriter:
     async def write(
         self, subject: QuestionSubject, kind: str, earlier: Collection[str], easy: str = "", harmful: str = ""
     ) -> WrittenQuestion:
-        """A text that passes every gate, at the second try at most."""
+        """Write a text that passes every check, in at most TRIES tries; else the last one, with its fault."""
         written = WrittenQuestion("", "", "refused_by_server", None, 0)
         for attempt in range(TRIES):
             request = self.request(subject, kind, easy, harmful, attempt)
@@ -120,14 +120,14 @@ class QuestionWriter:
         return written
 
     async def check(self, image: ImageData, category: Category, text: str) -> tuple[QuestionCheck | None, str | None]:
-        """The checker's word on a text, and the reason that it gives against it whatever its kind."""
+        """The checker's answer on a text, and the reject reason `unchecked` if it gave none."""
         if self.checker is None:
             return None, None
         found = await check(self.checker.model, self.checker.prompts, image, category, text)
         return found, "unchecked" if found is None else None
 
     async def _judged(self, subject: QuestionSubject, draft: QuestionDraft) -> tuple[QuestionCheck | None, str | None]:
-        """The gates first: they cost nothing."""
+        """The checker's answer and the reject reason. The quality checks run first, because they cost nothing."""
         if reason := first_fault(draft):
             return None, reason
         found, reason = await self.check(subject.image, subject.category, draft.text)

@@ -1,6 +1,6 @@
-"""Reads a responder pool from a TOML file, and finds what is missing to run it.
+"""Reads a responder pool from a TOML file, and reports which addresses and keys are missing to run it.
 
-The pools that ship name models without addresses: where a model is served only you know.
+The shipped pools name models without addresses, because only the user knows where a model is served.
 """
 
 import os
@@ -24,15 +24,15 @@ SHIPPED = ("modern-12", "spa-vl-2024")
 
 
 class Responder(ModelSettings):
-    """A model with its manner of answering. What is not set here is as `model_settings` and those of the stage say."""
+    """A model with its own settings. Settings left out here come from `model_settings` and from the stage."""
 
     name: str = Field(min_length=1)
-    # As models are named everywhere; one that ends in @ wants an address.
+    # A model name as everywhere in spavl; a name that ends in @ needs an address.
     model: ModelName = Field(min_length=1)
     system: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    # What whoever wants to run it must know.
+    # How it can be run, and what that needs.
     runs: Literal["served", "own server", "gone"] = "served"
     needs: str = ""
     needs_key: bool = False
@@ -46,7 +46,7 @@ class ResponderPool(Settings):
 
 
 def read_pool(file: str) -> ResponderPool:
-    """The pool that ships under this name, or else the file at this path."""
+    """Read the shipped pool of this name, or else the file at this path."""
     source = files("spavl.data.responses").joinpath(f"pools/{file}.toml") if file in SHIPPED else Path(file)
     try:
         pool = ResponderPool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
@@ -67,7 +67,7 @@ def read_pool(file: str) -> ResponderPool:
 
 
 def members(pool: ResponderPool, addresses: Mapping[str, str], without: Sequence[str]) -> list[Responder]:
-    """The pool's responders, without those left out, each at its address."""
+    """The pool's responders with their addresses, except those in `without`."""
     names = {responder.name for responder in pool.responder}
     for setting, given in (("addresses", addresses), ("without", without)):
         if unknown := [name for name in given if name not in names]:
@@ -83,7 +83,7 @@ def members(pool: ResponderPool, addresses: Mapping[str, str], without: Sequence
 
 
 def lacks(responder: Responder) -> str:
-    """What must still be given before it can be asked; empty if nothing."""
+    """What is still missing to call the responder, an address or a key; empty if nothing is."""
     if lacks_address(responder.model):
         return "an address"
     variables = [key_variable(url) for url in served(responder.model.removeprefix("openai/")).urls or (OPENAI,)]
@@ -92,7 +92,7 @@ def lacks(responder: Responder) -> str:
 
 
 def check_complete(pool: ResponderPool, responders: Sequence[Responder]) -> None:
-    """Tell all that a pool lacks at once, as lines to be filled in."""
+    """Raise one ConfigError that lists everything the pool lacks, as lines to fill in."""
     lacking = [responder for responder in responders if lacks(responder)]
     if not lacking:
         return

@@ -1,6 +1,6 @@
 """responses: Question rows -> Response rows, one for each responder. A refusal is an answer and is kept.
 
-Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
+Each responder answers the questions at its own pace: a slow or rate-limited one does not delay the others.
 """
 
 import json
@@ -23,13 +23,13 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
     responders = responders_of(context.settings)
     images = context.run.lookup("selection", Image, readers=len(responders))
 
-    # Responders that keep step ask about the same image, and then share it.
+    # Responders that are at the same question share the bytes of its image.
     @lru_cache(maxsize=context.in_flight)
     def image_data(blob: str) -> ImageData:
         return ImageData(blob, context.run.blobs.get(blob))
 
     def questions() -> Iterator[Question]:
-        """The test questions are for the tested models alone."""
+        """The training and validation questions. Only evaluated models answer the test questions."""
         for question in context.run.read("questions", Question):
             if images[question.image_id].split in ("train", "validation"):
                 yield question
@@ -70,7 +70,7 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
 
 
 def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Responder]:
-    """The models by their names, or the pool's members; if `complete`, all of them can be asked."""
+    """The configured models, or the pool's members. If `complete`, raise ConfigError if one of them lacks something."""
     if not settings.pool:
         return [Responder(name=without_addresses(uri), model=uri) for uri in dict.fromkeys(settings.models)]
     pool = read_pool(settings.pool)
@@ -97,7 +97,7 @@ def request_to(responder: Responder, settings: ResponsesConfig, image: ImageData
 
 
 def spelled(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
-    """The decoding settings of a request, as they are kept with its answer: those that its server was sent."""
+    """The decoding settings that were sent to the server, as strings to store with the answer."""
     names = [name for name in ("temperature", "top_p", "max_tokens", "seed") if name not in without]
     more = json.loads(request.more or "{}")
     settings = [f"{name}={getattr(request, name)}" for name in names if name not in more]

@@ -1,7 +1,7 @@
 """Finds equal and near-duplicate images over a whole run.
 
-Perceptual hashes say which may be; of those few the details decide, when one of them is about to be used. Time goes
-nearly by the number of images, and the result does not depend on the order of work.
+Perceptual hashes find the candidates. For these the image details decide, when one of them is about to be used. The
+time is nearly linear in the number of images, and the result does not depend on the order of work.
 """
 
 import itertools
@@ -13,27 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BITS = 64
-# Compared at a time, so that what this needs of memory stays small; and changed at a time.
+# Hashes compared at a time, to limit memory; and hashes permuted at a time, to stay in the processor's cache.
 _AT_ONCE, _IN_CACHE = 1 << 20, 1 << 14
-# What sorting one hash costs, in pairs compared; measured.
+# The measured cost of sorting one hash, in units of comparing one pair.
 _SORTED = 7.0
 
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
-# Which of some images, by their places, are like one.
+# Called with an image and other images; returns the others that are similar to it. All are indices.
 Compare = Callable[[int, Sequence[int]], Sequence[int]]
 
 
 class NearHashIndex(NamedTuple):
-    """Images of one hash have the same number in `of`. Hashes that are near each other are of one cluster.
+    """Images with the same hash have the same number in `of`. Hashes that are near each other are in one cluster.
 
-    Not all hashes of a cluster are near each other. Which are is looked up when it is asked for: a cluster has as many
-    pairs as the square of its hashes.
+    Not all hashes of a cluster are near each other. `like` compares them on demand, because the number of pairs is
+    quadratic in the size of a cluster.
     """
 
     of: Places
     most_bits: int
-    # The hash of each number, the cluster of each, and the numbers by cluster: from starts[n] to starts[n + 1].
+    # The hash and the cluster of each number, and the numbers sorted by cluster: cluster n is starts[n]:starts[n + 1].
     hashes: Hashes
     cluster: NDArray[np.int32]
     by_cluster: NDArray[np.int32]
@@ -47,10 +47,10 @@ class NearHashIndex(NamedTuple):
 
 
 class HashClusters:
-    """Equal images have one look; other looks may be near it."""
+    """Equal images share one number, called their look. Different looks may be near duplicates."""
 
     def __init__(self, of: Places, hashes: NearHashIndex | None = None, compare: Compare | None = None) -> None:
-        """`of` has the look of each image. Without hashes no two looks are alike; without `compare` hashes decide."""
+        """`of` has the look of each image. Without `hashes` no looks are similar; without `compare` hashes decide."""
         self.of, self._hashes, self._compare = of, hashes, compare
         self._like: dict[int, set[int]] = {}
         if hashes is not None:
@@ -58,7 +58,7 @@ class HashClusters:
             self._starts = np.searchsorted(hashes.of[self._by_hash], np.arange(hashes.of.max(initial=-1) + 2))
 
     def like(self, place: int) -> set[int]:
-        """The look of an image, and those that are too like it."""
+        """The look of an image, and the looks that are near duplicates of it."""
         own = int(self.of[place])
         if own not in self._like:
             self._like[own] = {own} | self._near(place)
@@ -72,7 +72,7 @@ class HashClusters:
             for hashed in self._hashes.like(int(self._hashes.of[place]))
             for other in self._by_hash[self._starts[hashed] : self._starts[hashed + 1]].tolist()
         ]
-        # One of each look is enough.
+        # One image of each look is enough.
         of_looks = {int(self.of[other]): other for other in reversed(found) if self.of[other] != self.of[place]}
         if self._compare is None:
             return set(of_looks)
@@ -84,10 +84,10 @@ class HashClusters:
 
 
 def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashIndex:
-    """Which hashes differ in at most so many bits."""
-    # Many share one hash, such as blank images; they are compared once.
+    """Index which hashes differ in at most `most_bits` bits."""
+    # Many images may share one hash, such as blank ones; each distinct hash is compared once.
     different, of = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
-    # The lowest number of a cluster that is known yet.
+    # For each hash, the lowest number in its cluster that is known so far.
     lowest = np.arange(len(different), dtype=np.int32)
     for pairs in _near_pairs(different, most_bits):
         _join(lowest, pairs)
@@ -98,7 +98,7 @@ def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashIndex:
 
 
 def _join(lowest: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:
-    """Have both of each pair, and all that hang together with them, know the same lowest one."""
+    """Merge the clusters of each pair, in place: all hashes of a cluster get the same lowest number (union-find)."""
     while len(pairs := (ends := lowest[pairs])[ends[:, 0] != ends[:, 1]]):
         np.minimum.at(lowest, pairs.max(1), pairs.min(1))
         while not np.array_equal(shorter := lowest[lowest], lowest):
@@ -106,10 +106,10 @@ def _join(lowest: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:
 
 
 def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:
-    """The pairs of places whose hashes, in order, differ in at most so many bits; each pair once.
+    """The pairs of indices whose hashes differ in at most `most_bits` bits; each pair once. `hashes` must be sorted.
 
-    Cut into blocks of bits, two such hashes are equal in at least as many blocks as there are more blocks than such
-    bits. So for each choice of that many blocks the hashes are sorted by these, and compared where they are equal.
+    If hashes are cut into `most_bits` + k blocks, two such hashes are equal in at least k blocks. So for each choice
+    of k blocks, the hashes are sorted by these blocks, and compared if these are equal.
     """
     if len(hashes) < 2:
         return
@@ -121,7 +121,7 @@ def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:
         moved = _moved(hashes, order)
         moved.sort()
         low = sum(widths[block] for block in others)
-        # A pair is told by the first blocks in which it is equal, and so but once.
+        # A pair is reported only for the first choice of blocks in which it is equal, and so only once.
         differing = [
             _mask(sum(widths[each] for each in others[:place]), widths[block])
             for place, block in enumerate(others)
@@ -136,7 +136,7 @@ def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:
 def _near_neighbours(
     hashes: Hashes, low: int, most_bits: int, differing: Sequence[np.uint64]
 ) -> Iterator[tuple[Hashes, Hashes]]:
-    """The pairs of sorted hashes that are equal above their lowest bits, near each other, and differ in these masks."""
+    """Pairs of sorted hashes equal above their `low` lowest bits, at most `most_bits` apart, different in each mask."""
     places = np.arange(len(hashes) - 1)
     for apart in itertools.count(1):
         places = places[: np.searchsorted(places, len(hashes) - apart)]
@@ -160,9 +160,9 @@ def _near_neighbours(
 
 
 def _moved(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
-    """Hashes with their blocks of bits, each given by its lowest bit and its width, in another order from below."""
+    """Permute blocks of bits. `order` has the lowest bit and the width of each block, from the new lowest block up."""
     moved = np.empty_like(hashes)
-    # So few that they stay in the processor's own memory from one block to the next.
+    # In pieces that stay in the processor's cache from one block to the next.
     for start in range(0, len(hashes), _IN_CACHE):
         some, place = hashes[start : start + _IN_CACHE], 0
         found = np.zeros_like(some)
@@ -184,7 +184,7 @@ def _mask(low: int, width: int) -> np.uint64:
 
 
 def _widths(count: int, most_bits: int) -> list[int]:
-    """The blocks by which the work is least: the more of them, the more to choose from and the fewer to compare."""
+    """The widths of the blocks that minimize the work: more blocks mean more choices, but fewer comparisons in each."""
 
     def work(blocks: int) -> float:
         chosen = blocks - most_bits

@@ -10,9 +10,9 @@ from spavl.miniature import world
 from spavl.records import Candidate, Category, Image, Split
 from spavl.stages.cost_model import CostContext, Weighted, stand_in_blob
 
-# What is assumed of images that were not looked at yet.
+# The side assumed of images that are not downloaded yet.
 _USUAL_SIDE = 1024
-# Of images that a search found, and the words of an answer of one line.
+# Relevance calls per used image, assumed for images found by a search; and the words of a one-line answer.
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 

@@ -1,6 +1,6 @@
-"""The images that may be selected, over the whole run, each known by its index.
+"""The images that may be selected in a run, each known by its index.
 
-A million images are gone through as they come; of each, some sixty bytes are held.
+Images are read as a stream. About sixty bytes of each are kept in memory, because there may be a million.
 """
 
 from array import array
@@ -16,14 +16,14 @@ _BLOB = 32
 
 
 class FetchedCandidate(NamedTuple):
-    """A candidate that was fetched and passed every filter."""
+    """A candidate that was downloaded and passed every filter."""
 
     candidate: Candidate
     downloaded: DownloadedImage
 
 
 class ImagePool(NamedTuple):
-    """Of each image the number of its leaf and how it looks; those of a leaf stand in the order of their ranks."""
+    """The leaf number, the look and the blob of each image. Images of a leaf are in the order of their ranks."""
 
     leaves: Places
     looks: HashClusters
@@ -42,9 +42,9 @@ def stock_of(
     bits: int,
     alike: Callable[[str, Sequence[str]], Iterator[str]],
 ) -> ImagePool:
-    """Images are near duplicates whose hashes differ in at most so many bits and that are `alike` in their details.
+    """Build the pool. Images are near duplicates if their hashes differ in at most `bits` bits and `alike` confirms it.
 
-    Below 0, only images of equal bytes are duplicates.
+    If `bits` is below 0, only images with equal bytes are duplicates.
     """
     numbers, hashes, blobs = array("q"), array("Q"), bytearray()
     for candidate, downloaded in found:

@@ -1,6 +1,6 @@
 """Assigns images to leaves in the order of their ranks, up to the quota, each image once.
 
-An image may be listed for several leaves, and only one that is used keeps others like it out.
+An image may be listed for several leaves. Only an image that is used excludes its near duplicates.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ from spavl.data.selection.relevance import Relevance
 
 
 class Selection(NamedTuple):
-    """Images by their places, and looks by their numbers."""
+    """The result of `choose`: images by index, and looks by number."""
 
-    # None where nobody was asked.
+    # The relevance verdict of each image used; None without a relevance check.
     used: dict[int, Relevance | None]
     irrelevant: set[int]
-    # Of each look that is used, or nearly, the image that has it.
+    # For each look that is used, or a near duplicate of one: the used image.
     taken: dict[int, int]
 
 
@@ -28,7 +28,7 @@ async def choose(
     quota: int,
     ask: Callable[[Sequence[int]], Awaitable[Sequence[Relevance]]] | None,
 ) -> Selection:
-    """Fill each leaf's quota. Only as many images are asked about as could still be used, so no call is wasted."""
+    """Fill each leaf's quota. `ask` is called only for images that could still be used, so that no call is wasted."""
     choice = Selection({}, set(), {})
     while picks := list(_picks(choice, leaves, looks, quota)):
         words = await ask(picks) if ask else [None] * len(picks)
@@ -43,7 +43,7 @@ async def choose(
 
 
 def _picks(choice: Selection, leaves: Places, looks: HashClusters, quota: int) -> Iterator[int]:
-    """What each leaf would use next, no two alike. Always that leaf picks which can spare the fewest images."""
+    """The images that leaves would use next, no two of them similar. The leaf with the fewest to spare picks first."""
     count = int(leaves.max(initial=-1)) + 1
     free = ~np.isin(looks.of, list(choice.taken))
     free[list(choice.irrelevant)] = False
@@ -51,7 +51,7 @@ def _picks(choice: Selection, leaves: Places, looks: HashClusters, quota: int) -
     queues = [iter(places[leaves[places] == leaf].tolist()) for leaf in range(count)]
     wanted = (quota - np.bincount(leaves[list(choice.used)], minlength=count)).tolist()
     spare = (np.bincount(leaves[places], minlength=count) - wanted).tolist()
-    # Of each look, the leaves that list an image with it lie from one bound to the next.
+    # listing[bounds[n]:bounds[n + 1]] are the leaves that list an image of look n.
     by_look = places[np.argsort(looks.of[places], kind="stable")]
     listing = leaves[by_look].tolist()
     bounds = np.searchsorted(looks.of[by_look], np.arange(looks.of.max(initial=-1) + 2)).tolist()

@@ -11,8 +11,8 @@ from spavl.records import Category, content_hash
 _PROMPT, _PARSER = "relevance-v1", "lines-v2"
 _FORM = "relevant: yes | no"
 
-# `unread`: the model refused or could not be read. Such an image stays, since models refuse
-# above all where an image shows the harm; but it is written down.
+# `unread`: the model refused, or its reply could not be parsed. Such an image is kept, because models refuse
+# most often if an image shows the harm; the verdict is recorded.
 Relevance = Literal["yes", "no", "unread"]
 
 

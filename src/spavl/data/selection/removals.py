@@ -15,7 +15,7 @@ def read_removals(path: str) -> frozenset[str]:
     except (OSError, UnicodeDecodeError) as error:
         then = "give a text file with one hash or URL a line, or leave selection.removals out"
         raise ConfigError(f"the removal list cannot be read: {error}", where=path, then=then) from None
-    # A URL may hold a `#`, so a remark is only what stands behind a space.
+    # A URL may contain a `#`, so a comment must begin after a space.
     entries = (line.partition(" #")[0].strip() for line in lines)
     return frozenset(entry for entry in entries if entry and not entry.startswith("#"))
 

@@ -23,14 +23,14 @@ _TABLES = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
 )
 _ROWS_AT_ONCE = 4096
-# A term of more words is searched whole or not at all: there are too many ways to leave some of them out.
+# A longer term must match with all its words: it has too many subsets of words to search each.
 _MOST_WORDS = 8
-# Scripts that put no spaces between words: each character is made a word of its own.
+# Scripts without spaces between words: each character is indexed as a word.
 _UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 
 
 class SearchHit(NamedTuple):
-    """An entry that a search found; the higher the score, the better it fits."""
+    """An entry that a search found. A higher score is a better match."""
 
     entry: SourceEntry
     score: float
@@ -44,9 +44,9 @@ class Catalogue:
             self.database.execute(table)
 
     def build(self, shards: Sequence[SourceShard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
-        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it again.
+        """Add the shards that are not in the catalogue yet. If a known shard was changed or removed, rebuild it all.
 
-        `look` gives the state of a file or folder.
+        `look` returns the state of a file or folder.
         """
         states = {content_hash([str(shard.path), shard.state(look), limits]): shard for shard in shards}
         known = {state for (state,) in self.database.execute("SELECT state FROM shards")}
@@ -66,7 +66,7 @@ class Catalogue:
             self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
     def _take_in(self, state: str, found: Iterator[SourceEntry | SkippedEntry]) -> None:
-        """All of a shard in one transaction, so that a stop leaves it in or out."""
+        """Add a shard in one transaction, so that an interruption leaves no shard half added."""
         (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
         with disk_faults(self.path), self.database as database:
             while rows := list(islice(found, _ROWS_AT_ONCE)):
@@ -85,15 +85,15 @@ class Catalogue:
             database.execute("INSERT INTO shards VALUES (?)", (state,))
 
     def _is_new(self, entry: SourceEntry) -> bool:
-        """A table that names images comes before the folder they lie in, and says more of them."""
+        """False if the file is already listed. Tables are read before loose images, as they hold more metadata."""
         if not entry.source.startswith("file:"):
             return True
         return self.database.execute("INSERT OR IGNORE INTO files VALUES (?)", (entry.source,)).rowcount > 0
 
     def search(self, terms: Sequence[str], most: int) -> Iterator[SearchHit]:
-        """The best entries of each term in turn, so that no one term has all the places; none twice.
+        """The best entries of each term in turn, so that no term fills the list alone; each entry once.
 
-        What holds all words of a term comes first, and then what holds most of them.
+        Entries with all words of a term come before entries with most of them.
         """
         return in_turns([[self._search(query(term), most) for term in terms] for query in (_all_of, _most_of)], most)
 
@@ -107,7 +107,7 @@ class Catalogue:
             (query, most),
         )
         for number, *entry, rank in found:
-            # Six digits, so that the last bit of a sum does not change a candidate's id.
+            # Rounded to six digits, so that a difference in the last bit does not change a candidate's id.
             yield number, SearchHit(SourceEntry(*entry), round(-rank, 6))
 
     def entry(self, number: int) -> SourceEntry:
@@ -115,17 +115,17 @@ class Catalogue:
         return SourceEntry(*row[1:])
 
     def states(self) -> list[str]:
-        """What shows which shards are in it."""
+        """The states of the shards in the catalogue."""
         return [state for (state,) in self.database.execute("SELECT state FROM shards ORDER BY state")]
 
     def count(self) -> int:
         return int(self.database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
 
     def captioned(self) -> int:
-        """Of how many images anything is said."""
+        """The number of entries with a caption."""
         return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
 
-    # Words are searched without a model.
+    # The search by words uses no model.
     model = ""
 
     def found_any(self) -> bool:
@@ -145,7 +145,7 @@ class Catalogue:
 
 
 def in_turns(rounds: Sequence[Sequence[Iterator[tuple[int, SearchHit]]]], most: int) -> Iterator[SearchHit]:
-    """The first of each search of a round, then the second of each, and so on; what several find is given once."""
+    """The first hit of each search of a round, then the second of each, and so on; each entry once."""
     found = chain.from_iterable(chain.from_iterable(zip_longest(*searches)) for searches in rounds)
     return islice(_each_once(filter(None, found)), most)
 
@@ -159,7 +159,7 @@ def _each_once(found: Iterator[tuple[int, SearchHit]]) -> Iterator[SearchHit]:
 
 
 def spaced(text: str) -> str:
-    """Text in words, whatever its script."""
+    """The text with spaces around each character of the scripts that write without spaces."""
     return _UNSPACED.sub(r" \1 ", text)
 
 
@@ -168,7 +168,7 @@ def _all_of(term: str) -> str:
 
 
 def _most_of(term: str) -> str:
-    """More than half of the words of a term, whichever: captions seldom hold each "by" and "the" of it."""
+    """A query for any majority of a term's words: a caption seldom has every "by" and "the" of it."""
     phrases = _phrases(term)
     needed = len(phrases) // 2 + 1
     if not needed < len(phrases) <= _MOST_WORDS:
@@ -177,11 +177,11 @@ def _most_of(term: str) -> str:
 
 
 def _phrases(term: str) -> list[str]:
-    """The words of a term, each once; those of an unspaced script must follow each other."""
+    """The words of a term, each once. The characters of a word in an unspaced script form a phrase."""
     parts = (re.findall(r"\w+", spaced(word)) for word in term.split())
     return list(dict.fromkeys(f'"{" ".join(words)}"' for words in parts if words))
 
 
 def _query(phrases: Sequence[str]) -> str:
-    """All of these, in any order."""
+    """A query for all of these phrases, in any order."""
     return " AND ".join(phrases)

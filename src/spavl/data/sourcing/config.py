@@ -16,7 +16,7 @@ SPEC = StageSpec(
     version=3,
 )
 
-# Of what is found on the web, about half is gone or unfit.
+# About half of the images found on the web are gone or unfit.
 PER_IMAGE_WANTED = 3
 
 

@@ -1,6 +1,6 @@
 """Embeds a catalogue's captions, or its images.
 
-Strangers' bytes are decoded by guarded workers, and only pixels of the size that the model takes come back from them.
+Sandboxed workers decode the untrusted images and return only pixels of the size that the model takes.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from spavl.terminal.progress import Screen
 
 NOT_AT_HAND = "no_image_at_hand"
 _TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 256, 64
-# One group is given to the model while the next is made ready.
+# The model embeds one group while the next is prepared.
 _GROUPS_IN_FLIGHT = 2
-# Images whose bytes, of up to 32 MB each, are in memory together.
+# Images in memory at the same time; each has up to 32 MB.
 _READ_AT_ONCE = 32
 _LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 
@@ -44,7 +44,7 @@ async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total
 
 
 async def embed_images(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
-    """Of images whose bytes are on this disk, or whose vectors lie beside their table."""
+    """Embed the images on this disk, and take the vectors that are stored beside a table."""
     ready, one_at_a_time = EmbeddingFiles(clip.size), asyncio.Lock()
     async with _open_shaping(clip.form) as shape:
 
@@ -86,7 +86,7 @@ def _packed(vector: Vector) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _open_shaping(form: ClipPreprocess) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
-    """A function that gives the image of a source in the model's form, or says why that cannot be."""
+    """Open a function that returns a source's image preprocessed for the model, or the reason why there is none."""
     cells, turns, in_order = IsolatedCells(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
     async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
 
@@ -94,7 +94,7 @@ async def _open_shaping(form: ClipPreprocess) -> AsyncIterator[Callable[[str], A
             if not is_local(source):
                 return NOT_AT_HAND
             async with turns:
-                # A large table is gone through once, if its cells are asked for one after the other.
+                # If its cells are read in order, a large table is read only once.
                 async with in_order if cell_at(source) else contextlib.nullcontext():
                     data = await asyncio.to_thread(_bytes_or_reason, source, cells)
                 return data if isinstance(data, str) else await _looked_at(data, workers)
@@ -115,7 +115,7 @@ async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
 
 
 def shaped_all(form: ClipPreprocess, shard: Sequence[bytes]) -> list[Pixels | str]:
-    """Runs in a worker: each image in the model's form, or why it is none."""
+    """Runs in a worker: each image preprocessed for the model, or the reason why it cannot be decoded."""
     return [_decoded(form, data) for data in shard]
 
 

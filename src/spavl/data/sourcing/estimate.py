@@ -6,7 +6,7 @@ from spavl.data.sourcing.sources import HubSource, UnsortedSource, candidate, is
 from spavl.records import Candidate, Category
 from spavl.stages.cost_model import CostContext, Weighted
 
-# Of a source that is not there yet: more than any run takes.
+# Assumed of a source that does not exist yet: more candidates than any run takes.
 _AS_MANY_AS_WANTED = 1e9
 
 
@@ -20,7 +20,7 @@ async def sourcing(context: CostContext[SourcingConfig]) -> list[Weighted[Candid
         ]
     source, most = open_source(settings, context.seed, categories), settings.per_leaf or 0
     if isinstance(source, UnsortedSource | HubSource):
-        # Only the index, which takes long to make, could say more.
+        # A better estimate would need the index, which takes long to build.
         return [Weighted(candidate(category, 0, SourceEntry("", category.leaf)), most) for category in categories]
     listed = [row for category in categories for row in source.candidates(category, most) if isinstance(row, Candidate)]
     return [Weighted(row, 1.0) for original in listed for row in (original, *source.twins(original))]

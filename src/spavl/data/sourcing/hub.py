@@ -12,7 +12,7 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_instal
 from spavl.store.files import write_text
 
 PREFIX = "hub/"
-# Vectors of images, where a data set has them beside its tables.
+# Embeddings of images that a data set has beside its tables.
 _VECTORS = "*img_emb_*.npy"
 _ENDINGS = (*READABLE, *IMAGES, *(ending.upper() for ending in IMAGES))
 _BY_HAND = "look at the name, or download it by hand and give its folder"
@@ -20,7 +20,7 @@ _GO_ON = "type the same command to go on where it stopped; if it stays so, downl
 
 
 class HubDataset(NamedTuple):
-    """A data set as it was on the hub at one moment, and what of it was left there."""
+    """A downloaded revision of a data set, and the number of packed archives that were not downloaded."""
 
     place: Path
     revision: str
@@ -28,8 +28,8 @@ class HubDataset(NamedTuple):
 
 
 def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
-    """The data set's tables, tars and images, copied into the run. Then the hub is not asked again."""
-    # Each revision has a place of its own in the run.
+    """Download the data set's tables, tars and images into the run, once: later calls send no request to the hub."""
+    # Each revision has its own folder in the run.
     pinned = source.removeprefix(PREFIX)
     name, _, revision = pinned.partition("@")
     if name.count("/") != 1:
@@ -57,7 +57,7 @@ def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
 
 
 def _wanted(names: Collection[str]) -> list[str]:
-    """Patterns of what is read of such files; texts are only where they may be captions."""
+    """Patterns of the files to download. Text files are included only if there are images that they may describe."""
     images = any(name.lower().endswith(IMAGES) for name in names)
     return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if images else [])]
 

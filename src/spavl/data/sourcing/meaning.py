@@ -1,7 +1,7 @@
 """Finds images by embeddings of a CLIP or SigLIP model in a nearest-neighbour index.
 
-It finds a "firearm" where the term is "gun", in what is said of an image or in the image itself. Vectors are kept in
-the catalogue; the index over them is made again only when some were added.
+The term "gun" also finds a "firearm", in an image's caption or in the image itself. The catalogue stores the vectors;
+the index over them is rebuilt only when vectors were added.
 """
 
 import json
@@ -25,13 +25,13 @@ from spavl.records import content_hash
 from spavl.store.files import state_of, write_text, writing_to
 from spavl.terminal.progress import Screen
 
-# So few are compared one by one, which is exact.
+# Up to this number of vectors the search is exhaustive, and so exact.
 _FEW = 100_000
 _ADDED_AT_ONCE = 1024
 
 
 class EmbeddingSearch:
-    """The search that `Catalogue` offers, by meaning in place of words."""
+    """The same search interface as `Catalogue`, by embeddings instead of words."""
 
     def __init__(self, catalogue: Catalogue, folder: Path, settings: SourcingConfig) -> None:
         self._catalogue, self._settings = catalogue, settings
@@ -39,7 +39,7 @@ class EmbeddingSearch:
         self._clip = Clip(settings.search_model, "sourcing.search_model", "fastest")
         self._index: Any = usearch.Index(ndim=self._clip.size, metric="cos", dtype="f16")
         model = settings.search_model
-        # A hub's model may have moved to other weights.
+        # The weights of a model on a hub may have changed, so its commit is part of the key.
         moved = [self._clip.commit] if self._clip.commit else []
         self._maker = content_hash([settings.search_by, model, state_of(Path(model)), *moved])
         self._vectors = VectorStore(catalogue, self._maker)
@@ -47,7 +47,7 @@ class EmbeddingSearch:
         self._about = self._file.with_suffix(".json")
 
     async def build(self, screen: Screen) -> None:
-        """Make the vectors that are not there yet, and the index over all of them."""
+        """Compute the missing vectors, and build the index over all vectors."""
         if self._settings.search_by == "captions":
             await embed_captions(self._vectors, self._clip, screen, self._catalogue.captioned())
         else:
@@ -59,7 +59,7 @@ class EmbeddingSearch:
                 vectors = iter(self._vectors)
                 while rows := list(islice(vectors, _ADDED_AT_ONCE)):
                     matrix = np.stack([np.frombuffer(vector, np.float16) for _, vector in rows])
-                    # In one thread, so that the same vectors make the same index.
+                    # In one thread, so that the same vectors give the same index.
                     self._index.add(np.array([number for number, _ in rows], np.uint64), matrix, threads=1)
                     for _ in rows:
                         bar.advance()
@@ -69,7 +69,7 @@ class EmbeddingSearch:
         self._index = _usearch().Index.restore(str(self._file), view=True)
 
     def search(self, terms: Sequence[str], most: int) -> Iterator[SearchHit]:
-        """The nearest to each term in turn."""
+        """The nearest entries of each term, in turn."""
         return in_turns([[self._search(term, most) for term in terms]], most)
 
     def _search(self, term: str, most: int) -> Iterator[tuple[int, SearchHit]]:

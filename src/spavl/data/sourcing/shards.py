@@ -26,20 +26,20 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEn
 READABLE = tuple(_READERS)
 _SEEN = {*IMAGES, ".txt", *_READERS}
 Look = Callable[[Path], Sequence[Any]]
-# Images are read at their places in a file, and in a packed one they have none.
+# An image is read at its offset in a file; in a compressed archive it has none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 PACKED = "packed_archive"
 
 
 class SourceShard(NamedTuple):
-    """A file, or a folder of loose images, that is read as one."""
+    """A file or a folder of loose images, which is read as one unit."""
 
     path: Path
 
     def state(self, look: Look = state_of) -> list[object]:
-        """What shows that it was changed, by the states of files and folders."""
+        """A value that changes when the shard changes, from the states of its files and folders."""
         if self.path.is_dir():
-            # With a table that names some of them, they are to be read again.
+            # Includes tables, because a new table may name some of the images; then the folder is read again.
             return [seen for seen in look(self.path) if Path(str(seen[0])).suffix.lower() in _SEEN]
         return [look(file) for file in (self.path, beside(self.path)) if file]
 
@@ -51,7 +51,7 @@ class SourceShard(NamedTuple):
         return self._read_apart(limits)
 
     def _read_apart(self, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
-        """A table or tar that ends its reader is left out from there on."""
+        """Read the shard in another process. If a table or tar crashes the reader, the rest of it is left out."""
         try:
             yield from rows_apart(_READERS[_kind(self.path.name) or ""], self.path, limits, file=str(self.path))
         except ReaderCrash:
@@ -59,7 +59,7 @@ class SourceShard(NamedTuple):
 
 
 def shards_of(path: Path) -> list[SourceShard]:
-    """The shards of a file or folder in the order of their names, loose images last; none, if it has none."""
+    """The shards of a file or folder in the order of their names, with loose images last."""
     if path.is_file():
         return [SourceShard(path)] if _kind(path.name) else []
     inside = path.resolve()

@@ -23,7 +23,7 @@ from spavl.terminal.progress import Screen
 _THEN = f"give miniature, one folder of images a leaf, files of {', '.join(READABLE)}, or images beside captions"
 MINIATURE = "miniature"
 _MOST_TOLD = 10_000
-# What is said of a source in which nothing can be searched for, and what helps.
+# The error and the advice for a source in which nothing can be searched.
 _NOTHING = {
     "captions": (
         "no image with a caption in this source",
@@ -39,16 +39,16 @@ _NOTHING = {
 
 class Source(Protocol):
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | SkippedEntry]:
-        """At most so many, the likeliest first, and what was left out."""
+        """At most `most` candidates, the best first, and the skipped entries."""
         ...
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
-        """The same thing where it does no harm, if the source has it."""
+        """The benign twins of a candidate, if the source has any."""
         ...
 
 
 class MiniatureSource:
-    """As many scenes as are asked for, each with its benign twin."""
+    """Any number of miniature scenes, each with its benign twin."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -65,11 +65,11 @@ class MiniatureSource:
 
 
 class FolderSource:
-    """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
+    """A folder with one subfolder per leaf, named like the leaf: files in order of name, captions in text files."""
 
     def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
         self._inside, self._folders = path.resolve(), folders
-        # Folders that are named as no leaf.
+        # Folders whose name is not that of a leaf.
         others = (each.name for each in _folders_at(path) if _plain(each.name) not in leaves)
         self.unmatched = sorted(name for name in others if not name.startswith("."))
 
@@ -110,7 +110,7 @@ class Search(Protocol):
 
 
 class SearchedSource:
-    """Images in no order, found with the search terms of each leaf."""
+    """Unsorted images, found with the search terms of each leaf."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
@@ -129,7 +129,7 @@ class SearchedSource:
 
 
 class UnsortedSource:
-    """Shards of images in no order. They can be searched once an index of them is made."""
+    """Shards of unsorted images. They can be searched after `indexed` has built an index of them."""
 
     def __init__(self, path: Path, shards: Sequence[SourceShard]) -> None:
         self._path, self._shards = path, shards
@@ -168,7 +168,7 @@ def candidate(category: Category, rank: int, found: SourceEntry) -> Candidate:
 
 
 class HubSource:
-    """A data set that is still to be fetched."""
+    """A data set on a hub that is not downloaded yet."""
 
     def __init__(self, name: str, max_gb: float) -> None:
         self._name, self._most_gb = name, max_gb
@@ -179,7 +179,7 @@ class HubSource:
 
 
 def is_missing(settings: SourcingConfig) -> bool:
-    """Whether the source is to lie on this disk, and does not yet."""
+    """Whether the source is a path on this disk that does not exist."""
     return (
         not settings.source.startswith(hub.PREFIX)
         and settings.source != MINIATURE
@@ -190,7 +190,7 @@ def is_missing(settings: SourcingConfig) -> bool:
 def open_source(
     settings: SourcingConfig, seed: int, categories: Sequence[Category]
 ) -> Source | UnsortedSource | HubSource:
-    """The source of these settings, if it has images at all for such leaves. Nothing is read of them yet."""
+    """Open the source of these settings; raises ConfigError if it cannot serve these leaves. Reads no image yet."""
     _check_search(settings)
     source = _opened(settings, seed, categories)
     if settings.search_by != "words" and not isinstance(source, UnsortedSource | HubSource):
@@ -238,13 +238,13 @@ def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
 
 
 def _folders_at(path: Path) -> list[Path]:
-    # Beside them may lie images without number, and the listing itself tells which is what.
+    # There may be very many images beside them. `scandir` returns the type of each entry without a further call.
     with os.scandir(path) as listed:
         return sorted(Path(each.path) for each in listed if each.is_dir())
 
 
 def _plain(name: str) -> str:
-    """A leaf's or a folder's name, however a disk spells it: with capitals or with ä as a and two dots."""
+    """The key by which leaf and folder names are compared. It ignores case and the Unicode form of letters like ä."""
     return folder_name(unicodedata.normalize("NFC", name)).casefold()
 
 

@@ -1,4 +1,4 @@
-"""The embeddings of a catalogue's entries, stored group by group, so that an interruption loses only a few."""
+"""The embeddings of a catalogue's entries, stored in groups, so that an interruption loses one group at most."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from spavl.store.files import disk_faults
 
 
 class StoredVector(NamedTuple):
-    """What is kept of an entry: its vector in half precision, or the reason why it has none."""
+    """The vector of an entry in half precision, or the reason why it has none."""
 
     number: int
     vector: bytes | None
@@ -17,13 +17,13 @@ class StoredVector(NamedTuple):
 
 
 class VectorStore:
-    """Those of one model and one kind, which `maker` names: cosines of texts and of images are never mixed."""
+    """The vectors of one model and one kind, named by `maker`, so that text and image vectors are never mixed."""
 
     def __init__(self, catalogue: Catalogue, maker: str) -> None:
         self._path, self._database, self._maker = catalogue.path, catalogue.database, maker
 
     def missing(self, most: int, captioned: bool) -> Iterator[list[tuple[int, SourceEntry]]]:
-        """The entries that were not dealt with yet, in groups; `captioned`: only those of which something is said."""
+        """The entries without a stored result, in groups; if `captioned`, only entries with a caption."""
         after = 0
         while group := list(self._missing(after, most, captioned)):
             yield group

@@ -1,6 +1,6 @@
 """Checks a taxonomy: every error with its place, and warnings.
 
-It looks at the raw table, so that one fault does not hide the others.
+The checks read the raw table, so that one error does not hide the others.
 """
 
 import json
@@ -20,7 +20,7 @@ Loc = tuple[int | str, ...]
 
 
 class TaxonomyNode(NamedTuple):
-    """A domain, a group or a leaf as it stands in the file, right or wrong."""
+    """A domain, a group or a leaf as written in the file, valid or not."""
 
     loc: Loc
     kind: str
@@ -33,7 +33,7 @@ class TaxonomyNode(NamedTuple):
 
 
 def as_faults(table: Mapping[str, Any], error: ValidationError) -> list[str]:
-    """What the form of the file breaks, in words."""
+    """The messages for a ValidationError, each with its place in the file."""
     faults = []
     for each in error.errors():
         keys = [part for part in each["loc"] if isinstance(part, str)]
@@ -51,7 +51,7 @@ def as_faults(table: Mapping[str, Any], error: ValidationError) -> list[str]:
 
 
 def twins_in(table: Mapping[str, Any]) -> list[str]:
-    """Names that cannot be told apart: of leaves anywhere, of groups in a domain, of domains."""
+    """Errors for names that count as the same: of two leaves anywhere, two groups of a domain, or two domains."""
     seen: dict[tuple[object, ...], TaxonomyNode] = {}
     faults = []
     for node in _nodes(table):
@@ -67,7 +67,7 @@ def twins_in(table: Mapping[str, Any]) -> list[str]:
 
 
 def warnings_of(table: Mapping[str, Any]) -> list[str]:
-    """What works but will be missed: terms to search with, definitions."""
+    """Warnings about missing or ambiguous search terms and missing definitions, which are allowed."""
     found: dict[str, TaxonomyNode] = {}
     warnings = []
     for node in _nodes(table):
@@ -88,7 +88,7 @@ def warnings_of(table: Mapping[str, Any]) -> list[str]:
 
 
 def place(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
-    """`domain 2 "Household" > group 1 "Kitchen" > leaf 3`, as far as a location leads into the tree."""
+    """A location as text, such as `domain 2 "Household" > group 1 "Kitchen" > leaf 3`."""
     words: list[str] = []
     raw: object = table
     steps = list(loc)
@@ -103,7 +103,7 @@ def place(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
 
 
 def _nodes(raw: Mapping[str, Any], loc: Loc = (), depth: int = 0) -> Iterator[TaxonomyNode]:
-    """Every node, the way the file is read."""
+    """Every node, in the order of the file."""
     if depth == len(_LEVELS):
         return
     key, kind = _LEVELS[depth]
@@ -121,11 +121,11 @@ def _child(raw: object, key: str, number: int) -> object:
 
 
 def _alike(name: str) -> str:
-    """What two names must not share: a folder, on disks of any kind."""
+    """The key by which names are compared: two names with one key share a folder on some file systems."""
     return unicodedata.normalize("NFC", folder_name(name)).casefold()
 
 
 def _quoted(value: object) -> str:
-    """On one line, whatever is in it."""
+    """The value as JSON on one line, cut after 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:60]}…"

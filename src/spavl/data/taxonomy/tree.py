@@ -56,13 +56,13 @@ class Domain(Settings):
 class Taxonomy(Settings):
     name: Name
     version: int = 1
-    # What a reader of the tree would otherwise trip over.
+    # Remarks for readers of the tree.
     note: str = ""
     domain: tuple[Domain, ...] = Field(min_length=1)
 
 
 def read_tree(file: str) -> Taxonomy:
-    """The taxonomy that ships under this name, or else the file at this path."""
+    """Read the shipped taxonomy of this name, or else the file at this path."""
     tree, faults = parse(read_table(file))
     if tree is None:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -85,7 +85,7 @@ def read_table(file: str) -> dict[str, Any]:
 
 
 def parse(table: dict[str, Any]) -> tuple[Taxonomy | None, list[str]]:
-    """The tree, or else every fault that stands in its way, each with its place."""
+    """The tree and no errors; or None and every error, each with its place."""
     faults = twins_in(table)
     try:
         tree = Taxonomy.model_validate(table)

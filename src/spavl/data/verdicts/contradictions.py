@@ -14,7 +14,7 @@ _TESTED = ("test", "held_out")
 
 
 class LabelledQuestion(NamedTuple):
-    """A question as it was meant and as the guard sees it. Questions about one image hang together."""
+    """A question's intended label and the guard's label. Questions about one image form a cluster."""
 
     meant: str
     tested: bool
@@ -23,7 +23,7 @@ class LabelledQuestion(NamedTuple):
 
     @property
     def held(self) -> str:
-        """What it would be held to be without the guard."""
+        """The label that it would have without the guard."""
         return HARMFUL if self.meant == HARMFUL else HARMLESS
 
     @property
@@ -32,7 +32,7 @@ class LabelledQuestion(NamedTuple):
 
 
 def verdict_on(question: Question, image: Image, label: Label | None, guard: str) -> QuestionVerdict:
-    """All that is said of a question. The guard's word decides nothing alone, and what it contradicts is not known."""
+    """The verdict on a question. If the guard contradicts `question.harmful`, neither decides: `harmful` is None."""
     unlike = label in ("safe", "unsafe") and (label == "unsafe") != question.harmful
     return QuestionVerdict(
         question_id=question.id,
@@ -69,7 +69,10 @@ def sentences_on(found: Sequence[LabelledQuestion]) -> list[str]:
 
 
 def stop_at_contradictions(found: Sequence[LabelledQuestion], most: float, guard: str) -> None:
-    """A guard that is sure to contradict more than so many: it is another guard's policy, or other questions."""
+    """Raise GateError if the interval of the contradicted share lies above `most`.
+
+    Then the guard has another policy, or the questions are not what they were meant to be.
+    """
     for held, other, hits, rate in _by_what_is_held(found):
         if rate.low > most:
             raise GateError(
@@ -89,7 +92,7 @@ def _by_what_is_held(found: Sequence[LabelledQuestion]) -> list[tuple[str, str, 
 
 
 def _rate(found: Sequence[LabelledQuestion]) -> Estimate:
-    """Of the questions that the guard was asked about; the interval reaches over what could not be read."""
+    """The rate over the questions that the guard judged; the interval covers verdicts that could not be parsed."""
     asked = [each for each in found if each.label is not None]
     return rate_with_unknown([each.contradicted for each in asked], [each.image_id for each in asked])
 

@@ -8,7 +8,7 @@ from spavl.judges.registry import is_rules, open_guard
 from spavl.records import Category, Image, Question, QuestionVerdict, Response, Verdict
 from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
-# A line of two words of a question, up to three of an answer.
+# Words of a verdict: one line of two words on a question, up to three lines on an answer.
 _OF_QUESTION, _WORDS = 3, 8
 
 
@@ -24,7 +24,7 @@ async def question_verdicts(context: CostContext[VerdictsConfig]) -> list[Weight
         if not is_rules(uri):
             guard = open_guard(uri, context.counting(times, _OF_QUESTION), context.stage)
             await guard.judge_question(case_about(question, image, context.image(image), categories))
-        # What it will say is not known; who contradicts nothing leaves the most to ask.
+        # The verdict is not known yet. Without contradictions, most questions are left for later stages.
         rows.append(Weighted(verdict_on(question, image, None, uri), times))
     return rows
 

@@ -4,7 +4,7 @@ from spavl.stages.notes import CanaryNotes, JsonEstimate, JsonRecord, StageNotes
 
 
 class ContradictionRow(JsonRecord):
-    """Questions that were meant alike, by what the guard says about them."""
+    """Counts of the guard's labels over questions with the same intended label."""
 
     meant: str
     part: str

@@ -1,7 +1,7 @@
 """question_verdicts: Question rows -> QuestionVerdict rows. The guard judges each question once, test questions too.
 
-It comes before the answers, so that questions which are not what they were meant to be are found before any responder
-is paid.
+It runs before the responses stage, so that questions which are not what they were meant to be are found before any
+responder is paid.
 """
 
 from spavl.data.verdicts.config import QUESTIONS, VerdictsConfig

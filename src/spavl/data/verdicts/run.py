@@ -54,7 +54,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         return RowResult([verdict])
 
     total = context.run.count("responses", Response)
-    # Whoever wants verdicts however few can be read is not kept from them.
+    # With max_invalid = 1 the user accepts that no verdict can be parsed, so the run does not stop at that.
     must_be_read = context.settings.max_invalid < 1
     return await run_rows(
         context,
@@ -68,7 +68,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
 
 
 def _labels(context: StageContext[VerdictsConfig]) -> Callable[[str], Label | None]:
-    """What the guard said of each question, by its id; nothing in a run whose questions it was not asked about."""
+    """A function that returns the guard's label of a question by its id; None in a run without question verdicts."""
     if context.run.manifest(QUESTIONS.stage) is None:
         return lambda _: None
     found = context.run.lookup(QUESTIONS.stage, QuestionVerdict, by="question_id")
@@ -76,7 +76,7 @@ def _labels(context: StageContext[VerdictsConfig]) -> Callable[[str], Label | No
 
 
 async def _word_on(response: Response, guard: Guard, case: JudgeInput) -> GuardVerdict:
-    """Where nothing was said, as by a server that filters, there is nothing to judge and nothing to learn."""
+    """The guard's verdict. An empty answer, as from a server that filters, is invalid: there is nothing to judge."""
     return GuardVerdict("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
 
 

@@ -1,4 +1,4 @@
-"""Arrow files as `datasets` saves them: batches of rows, one behind the other. They are mapped and never held."""
+"""Reads Arrow files as `datasets` saves them: a sequence of record batches. They are memory-mapped, not loaded."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from spavl.imaging.tables.packing import check_message
 
-# What is called a file is a stream of batches behind these bytes.
+# The Arrow file format starts with these bytes; a stream of batches follows.
 _MAGIC = b"ARROW1\0\0"
 
 
@@ -18,7 +18,7 @@ def read_schema(path: str) -> Any:
 
 
 def read_batches(path: str) -> Iterator[tuple[int, Any]]:
-    """Each batch, and where in the file it stands."""
+    """Yield each batch with its offset in the file."""
     _check_packing(path)
     with _opened(path) as (source, reader):
         while True:
@@ -31,7 +31,7 @@ def read_batches(path: str) -> Iterator[tuple[int, Any]]:
 
 def read_batch(path: str, place: int) -> Any:
     with _opened(path) as (source, reader):
-        # Before the first batch stand the dictionaries, of which later ones make use.
+        # Dictionaries, which later batches use, precede the first batch.
         first = source.tell()
         batch = reader.read_next_batch()
         if place == first:
@@ -41,7 +41,7 @@ def read_batch(path: str, place: int) -> Any:
 
 
 def _check_packing(path: str) -> None:
-    # Where a file breaks off, whoever reads its batches is told.
+    # For a truncated file, the error is raised when its batches are read.
     with contextlib.suppress(OSError, pa.ArrowException), _mapped(path) as source:
         for message in pa.ipc.MessageReader.open_stream(source):
             check_message(message)

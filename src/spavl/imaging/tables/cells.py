@@ -1,7 +1,7 @@
-"""Images inside Parquet and Arrow tables, one cell at a time, without ever holding more than a few pages of a table.
+"""Reads images inside Parquet and Arrow tables, one cell at a time and with bounded memory.
 
-What a table says of its size is a stranger's word, and even a true one misleads: an image that a thousand rows share
-stands in the file once. So cells are unpacked one by one, and counted as they come.
+The sizes in a table's metadata are untrusted, and even correct ones mislead: an image that a thousand rows share is in
+the file once. So cells are decoded one by one, and their sizes are summed.
 """
 
 import bisect
@@ -23,29 +23,29 @@ from spavl.imaging.tables.packing import check_parquet
 from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
-# A row group whose images take more is not held whole, but gone through one row at a time.
+# A row group whose images take more bytes is not cached, but read one row at a time.
 _LARGEST_HELD = 64 * 2**20
-# What the images of one cell may take together.
+# The most bytes of all images of one cell.
 _LARGEST_CELL = 2 * LARGEST_BYTES
 _BUFFER = 2**20
 _FAULTS = (OSError, ValueError, KeyError, IndexError, pa.ArrowException)
 
-# The images in a cell, of which a list may hold several; or why there is none.
+# The images in a cell, several if it is a list; or the reason why there is none.
 Cell = tuple[bytes, ...] | str
 
 
 class _Table(NamedTuple):
-    """Where the groups of rows of a file end and stand, and what each takes by column, as far as that is stated."""
+    """The row groups of a file: the end row and the place of each, and the stated size of each column, if known."""
 
     ends: list[int]
     places: list[int]
     sizes: list[dict[str, int]]
-    # The columns of each group of which it is stated that no cell is empty.
+    # For each group, the columns that have no empty cell according to the file's statistics.
     full: list[set[str]]
 
 
 class TableCells:
-    """Keeps the last few row groups it met. In large ones, rows are best asked for in their order."""
+    """Reads cells, and caches the last few row groups. Rows of a large group are best read in order."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[tuple[str, str, int], list[Cell] | _Stream] = OrderedDict()
@@ -60,7 +60,7 @@ class TableCells:
         return images[0]
 
     def get_all(self, path: str, column: str, row: int, holes: bool = False) -> tuple[bytes, ...]:
-        """The images in a cell, at least one; with `holes`, no bytes where the entry of a list holds none."""
+        """The images in a cell, at least one. With `holes`, empty entries of a list are included as b""."""
         with self._lock:
             try:
                 around, cells = self._around(path, column, row)
@@ -72,7 +72,7 @@ class TableCells:
         return cell if holes else tuple(image for image in cell if image)
 
     def is_empty(self, path: str, column: str, row: int) -> bool:
-        """Whether a cell holds no image. Where the file states that none is empty, nothing is read."""
+        """Whether a cell has no image. If the statistics say that no cell is empty, no data is read."""
         with self._lock:
             try:
                 table = self._table(path)
@@ -81,11 +81,11 @@ class TableCells:
                 around, cells = self._around(path, column, row)
                 return cells[row - around.start] == "no_bytes"
             except _FAULTS:
-                # It will be told when the cell is read.
+                # The error is raised when the cell itself is read.
                 return False
 
     def large_group(self, path: str, column: str, row: int) -> range | None:
-        """The rows that stand with this one in a group which is too large to be held; None if it is not too large."""
+        """The rows of this row's group if the group is too large to be cached; otherwise None."""
         with self._lock:
             try:
                 around, cells = self._around(path, column, row)
@@ -94,7 +94,7 @@ class TableCells:
             return around if isinstance(cells, _Stream) else None
 
     def _around(self, path: str, column: str, row: int) -> "tuple[range, list[Cell] | _Stream]":
-        """The rows that stand with this one, and their cells."""
+        """The rows of this row's group, and their cells."""
         table = self._table(path)
         if not 0 <= row < (table.ends[-1] if table.ends else 0):
             raise IndexError(row)
@@ -117,7 +117,7 @@ class TableCells:
 
 
 class _Stream:
-    """The cells of a large group. It goes forward as far as it is asked; to go back it begins again."""
+    """The cells of a large group, read forward. To go back, it starts again at the first row."""
 
     def __init__(self, path: str, column: str, place: int) -> None:
         self._place = path, column, place
@@ -139,7 +139,7 @@ def _is_arrow(path: str) -> bool:
 
 def _arrow_table(path: str) -> _Table:
     places, rows = list[int](), list[int]()
-    # Of a file that breaks off, what stands before the break can be had.
+    # The batches of a truncated file that precede the break can be read.
     with contextlib.suppress(OSError, pa.ArrowException):
         for place, batch in read_batches(path):
             places.append(place)
@@ -160,21 +160,21 @@ def _parquet_table(path: str) -> _Table:
         full.append({name for name, part in holding.items() if stated.get(part) == 0})
         for number in range(group.num_columns):
             part = group.column(number)
-            # A column of structs is made of parts: `image.bytes` and `image.path`.
+            # A column of structs has several leaf columns: `image.bytes` and `image.path`.
             name = part.path_in_schema.partition(".")[0]
             sizes[-1][name] = sizes[-1].get(name, 0) + part.total_uncompressed_size
     return _Table(list(accumulate(group.num_rows for group in groups)), list(range(len(groups))), sizes, full)
 
 
 def _empty_cells(group: Any) -> Iterator[tuple[str, int | None]]:
-    """How many cells of each part are stated to be empty."""
+    """The number of nulls of each leaf column according to the statistics; None if unknown."""
     for part in (group.column(number) for number in range(group.num_columns)):
         stated = part.statistics
         yield part.path_in_schema, stated.null_count if stated is not None and stated.has_null_count else None
 
 
 def _all_cells(path: str, column: str, place: int) -> list[Cell] | None:
-    """All cells of a group; none of them, if they take more than may be held."""
+    """All cells of a group; None if they are too large to be cached."""
     cells, size = list[Cell](), 0
     for cell in _cells(path, column, place):
         cells.append(cell)
@@ -191,7 +191,7 @@ def _cells(path: str, column: str, place: int) -> Iterator[Cell]:
 
 def _arrow_values(path: str, column: str, place: int) -> Iterator[Any]:
     values = read_batch(path, place).column(column)
-    # Nothing in it was looked at yet, and its numbers may lead anywhere.
+    # The data is untrusted: its offsets may be out of bounds.
     values.validate(full=True)
     yield values
 
@@ -205,24 +205,24 @@ def _parquet_values(path: str, column: str, group: int) -> Iterator[Any]:
 
 
 def _bytes_of(file: pq.ParquetFile, field: Any) -> str | None:
-    """The part of a column that is the bytes of its images: the column itself, or a field of the structs in it."""
+    """The leaf column with the bytes of a column's images: the column itself, or a field of its structs."""
     if not holds_images(field.type):
         return None
     parts: list[str] = [file.schema.column(number).path for number in range(len(file.schema))]
     own = [part for part in parts if part == field.name or part.startswith(f"{field.name}.")]
     if is_struct_of_bytes(in_lists(field.type)):
-        # What stands beside may be a struct with bytes too; the bytes of the image are less deep.
+        # Another field may be a struct with bytes too; the bytes of the image are nested less deeply.
         own = [part for part in own if part.endswith(".bytes")]
     return min(own, key=lambda part: part.count("."))
 
 
 def _opened(path: str) -> pq.ParquetFile:
-    # Else a whole row group is fetched before its first row is given.
+    # With pre-buffering, a whole row group would be loaded before its first row is returned.
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
 
 
 def _images(values: Any) -> Iterator[Cell]:
-    """The images of each cell. They are unpacked one by one, and what stands beside their bytes never is."""
+    """Yield the images of each cell. They are converted one by one, and other fields of a struct are not read."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
     if is_struct_of_bytes(values.type):
@@ -234,7 +234,7 @@ def _images(values: Any) -> Iterator[Cell]:
 
 
 def _listed(values: Any) -> Cell:
-    """The images of a list, as far as they may be held, with no bytes for those of its cells that are empty."""
+    """The images of a list, with b"" for empty entries; or the reject reason, also if they are too large together."""
     found, size = list[bytes](), 0
     for cell in _images(values) if values is not None else ():
         if isinstance(cell, str):

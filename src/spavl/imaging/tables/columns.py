@@ -1,11 +1,11 @@
-"""Which columns of a table hold the bytes of images, by their Arrow type.
+"""Which columns of a table contain the bytes of images, by their Arrow type.
 
 | type | written by |
 | --- | --- |
 | `struct<bytes, path>`, in any order, and lists of it | `datasets` |
-| `struct<bytes>`, `struct<bytes, path: null>` | pandas and pyarrow, of `{"bytes": ...}` |
-| bytes: binary, large, view, of one length, in a dictionary | pandas, polars, pyarrow |
-| lists of bytes: large, view, of one length | polars, pyarrow |
+| `struct<bytes>`, `struct<bytes, path: null>` | pandas and pyarrow, from `{"bytes": ...}` |
+| bytes: binary, large, view, fixed-size, dictionary-encoded | pandas, polars, pyarrow |
+| lists of bytes: large, view, fixed-size | polars, pyarrow |
 | any of these as an extension type | pyarrow |
 """
 
@@ -33,7 +33,7 @@ def holds_images(kind: Any) -> bool:
 
 
 def in_lists(kind: Any) -> Any:
-    """The type that stands in lists of any depth."""
+    """The element type of lists nested to any depth."""
     kind = stored(kind)
     while is_list(kind):
         kind = stored(kind.value_type)
@@ -41,14 +41,14 @@ def in_lists(kind: Any) -> Any:
 
 
 def stored(kind: Any) -> Any:
-    """The type that is stored for an extension type or in a dictionary."""
+    """The storage type of an extension type, or the value type of a dictionary."""
     while isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind):
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type
     return kind
 
 
 def leaves(kind: Any) -> Iterator[Any]:
-    """The plain types that a type is made of, in the order of the columns that Parquet makes of them."""
+    """The primitive types of a nested type, in the order of its Parquet leaf columns."""
     inner = in_lists(kind)
     if pa.types.is_struct(inner):
         for number in range(inner.num_fields):

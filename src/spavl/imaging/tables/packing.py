@@ -1,28 +1,28 @@
-"""How tightly a table is packed: a few thousand bytes may unpack to as many millions, in one value."""
+"""Refuses decompression bombs: a few thousand bytes of a table may decompress to gigabytes, in one value."""
 
 from pathlib import Path
 from struct import error as OutOfBounds
 from struct import unpack_from
 from typing import Any
 
-# Tables of images unpack to hardly more than they take, tables of texts to ten times as much.
+# Tables of images hardly grow when decompressed, tables of texts by a factor of ten.
 _MOST_TIMES = 64
 _ALWAYS_ALLOWED = 2**27
 
 
 class PackedTooTightly(ValueError):
-    """A table that is left as it is, for what it would take to unpack it."""
+    """A table is not read, because decompressing it would take too much memory."""
 
 
 def check_parquet(path: str | Path, metadata: Any) -> None:
-    """Refuse a file that unpacks to out of all proportion."""
+    """Refuse a file whose decompressed size is too many times its own."""
     unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if unpacked > max(_ALWAYS_ALLOWED, _MOST_TIMES * Path(path).stat().st_size):
         raise PackedTooTightly(f"{path} unpacks to {unpacked} bytes")
 
 
 def check_message(message: Any) -> None:
-    """Refuse a packed part of an Arrow file: its size is told by nothing but itself, and `datasets` packs none."""
+    """Refuse a compressed message: its decompressed size is not known in advance, and `datasets` does not compress."""
     try:
         packed = _is_packed(memoryview(message.metadata), message.type == "dictionary")
     except OutOfBounds:
@@ -32,7 +32,7 @@ def check_message(message: Any) -> None:
 
 
 def _is_packed(message: memoryview, dictionary: bool) -> bool:
-    """By the format's flatbuffers: a batch is the third field of its message, and its packing the fourth of its own."""
+    """Read from the flatbuffers: the batch is the third field of its message, and compression the batch's fourth."""
     batch = _led_to(message, _field(message, _led_to(message, 0), 2))
     if dictionary:
         batch = _led_to(message, _field(message, batch, 1))
@@ -40,7 +40,7 @@ def _is_packed(message: memoryview, dictionary: bool) -> bool:
 
 
 def _field(data: memoryview, table: int, number: int) -> int:
-    """Where a field of a table stands; 0 if the table lacks it."""
+    """The position of a flatbuffers table's field; 0 if the table does not have it."""
     fields = table - int(unpack_from("<i", data, table)[0])
     (size,) = unpack_from("<H", data, fields)
     place = 4 + 2 * number

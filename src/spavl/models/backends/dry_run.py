@@ -1,4 +1,4 @@
-"""Models that are never called: they count what each call would cost, and answer from the ledger."""
+"""Models that send no requests: they count what each call would cost, and answer from the ledger."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
@@ -18,30 +18,30 @@ from spavl.models.wrappers.stack import call_of, reply_of
 from spavl.models.wrappers.thinking import ROOM
 from spavl.store import Ledger
 
-# What is likely, or the most that can come: every answer as long as it may be, every unreadable one asked again.
+# The likely cost, or the most: every answer has the maximal length, and every request is followed by a repair request.
 Case = Literal["likely", "most"]
 
 _BYTES_PER_TOKEN: dict[Case, float] = {"likely": 4.0, "most": 2.0}
-# What a chat template puts round a message.
+# Tokens that a chat template adds to a message.
 _FRAME = 8
 _TOKENS_PER_WORD = 4 / 3
-# What a model that thinks is taken to think before an answer.
+# The assumed number of tokens that a thinking model spends on thoughts before an answer.
 _THOUGHTS = 1000
-# From so many finished calls on, what they used is believed over what was assumed.
+# With at least this many finished calls, the tokens they used replace the assumptions.
 _EVIDENCE = 5
 
 
 @dataclass
 class CallTally:
-    """What one model is asked in one stage. Rows stand for many, so that even calls are no whole numbers."""
+    """The calls of one stage to one model. A row may stand for several, so that counts are not whole numbers."""
 
     price: Price | None
-    # Its bare name, and how many words its answers were taken to have.
+    # The model's bare name, and the assumed number of words of an answer.
     model: str
     words: float
-    # Whether finished calls told the tokens of those to come.
+    # Whether the token counts are estimated from finished calls.
     measured: bool = False
-    # Whether it is known to think, and has room for that beside its answers.
+    # Whether the model is known to think, and how many tokens its thoughts may add to an answer's limit.
     thinks: bool = False
     room: int = 0
     shown: float = 0.0
@@ -49,7 +49,7 @@ class CallTally:
     kept: float = 0.0
     tokens_in: float = 0.0
     tokens_out: float = 0.0
-    # What the calls already in the ledger used, beside what would have been estimated for them.
+    # The number of calls found in the ledger, the tokens they used, and the input tokens estimated for them.
     seen: int = 0
     used_in: int = 0
     used_out: int = 0
@@ -62,7 +62,7 @@ class CallTally:
 
 @dataclass
 class LengthEvidence:
-    """What finished calls tell of those to come: how far off the tokens of a question are, how long answers are."""
+    """Measured on finished calls, by stage and model: used over estimated input tokens, and the mean output tokens."""
 
     scale_in: dict[tuple[str, str], float] = field(default_factory=dict)
     tokens_out: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class LengthEvidence:
 
 
 class CostCountingFactory(ModelFactory):
-    """Opens any model without reaching it."""
+    """Opens any model without contacting a server or loading weights."""
 
     needs_addresses = False
 
@@ -94,14 +94,14 @@ class CostCountingFactory(ModelFactory):
         super().__init__(ledger, pace=pace, prices=prices, batched=batched, settings=settings)
         self.ledger, self.case, self.evidence = ledger, case, evidence or LengthEvidence()
         self.tallies: dict[tuple[str, str], CallTally] = {}
-        # A call stands for so many calls, and is answered in so many words.
+        # How many calls each call stands for, and the assumed number of words of an answer.
         self.times, self.words = 1.0, 1.0
-        # Equal questions are asked once, here as in a run.
+        # The keys of requests already counted: equal requests are sent once, as in a run.
         self.asked: set[str] = set()
         self._known = self._names_before()
 
     def weighted(self, times: float, words: float) -> Self:
-        """One whose models count each call as so many, of answers of so many words. All counts are shared."""
+        """A copy whose models count each call `times` times and assume answers of `words` words. Tallies are shared."""
         made = copy.copy(self)
         made.times, made.words = times, words
         return made
@@ -122,7 +122,7 @@ class CostCountingFactory(ModelFactory):
 
 
 class ValidatingFactory(ModelFactory):
-    """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
+    """Opens models as a run does, to check that they can be opened. No weights are read."""
 
     def __init__(
         self,
@@ -131,12 +131,12 @@ class ValidatingFactory(ModelFactory):
         pace: PaceConfig | None = None,
     ) -> None:
         super().__init__(ledger, settings=settings, pace=pace)
-        # The first stage that asks each.
+        # The first stage that asks each backend.
         self.first_asked: dict[Backend, str] = {}
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         super()._load_hf(path, dtype)
-        from spavl.models.backends.hf import check_there  # loads torch, which the line above has told the lack of
+        from spavl.models.backends.hf import check_there  # imports torch; the line above raises if it is missing
 
         check_there(path, self.trusted)
         return UnloadedBackend(f"hf/{path}")
@@ -148,7 +148,7 @@ class ValidatingFactory(ModelFactory):
 
 
 class CountingModel:
-    """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
+    """Counts the calls to a model. Returns the reply in the ledger, or a text of the expected length."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class CountingModel:
 
     async def ask(self, request: Request) -> Reply:
         key, tokens_out = request.key(self.name), self._tokens_out(request)
-        # Each begins with something of its own, so that what is asked about it is another question. Thoughts are none.
+        # The text starts with a part of the call's key, so that questions about two answers differ. It has no thoughts.
         said = min(tokens_out, self._most_said(request)) if self._tally.thinks else tokens_out
         text = f"{key[:12]} {'word ' * int(said)}"
         stand_in = Reply(text[: int(said * _BYTES_PER_TOKEN["likely"])], "stop")
@@ -203,7 +203,7 @@ class CountingModel:
 
 
 class UnloadedBackend:
-    """A backend in name alone."""
+    """A backend that has a name and cannot be called."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,8 +1,8 @@
-"""Models that always give the same answer: baselines that show what a metric is worth.
+"""Models that always give the same answer: baselines that show what a metric measures.
 
-Who always refuses is never unsafe and of no use; who always complies never refuses. The answer that
-complies gives nothing away, so it also shows how far a judge goes by tone. Both are sentences that
-the miniature understands.
+A model that always refuses is never unsafe and never helpful; a model that always complies never refuses.
+The complying answer contains no harmful information, so it also shows how far a judge goes by tone. The
+miniature understands both sentences.
 """
 
 from spavl.models.types import Reply, Request
@@ -14,7 +14,7 @@ SAID = {
 
 
 class FixedModel:
-    """It costs nothing and needs no ledger."""
+    """A model without costs; its calls are not written to the ledger."""
 
     def __init__(self, name: str) -> None:
         self.name, self._said = f"fixed/{name}@1", SAID[name]

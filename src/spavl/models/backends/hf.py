@@ -1,7 +1,7 @@
 """Image-text models of transformers, in this process: `hf/PATH-or-hub-id`.
 
-Requests that wait together are answered together. Each row draws its own random numbers
-from its own seed, so an answer does not depend on who happened to be in its batch.
+Waiting requests are answered in batches. Each row draws its random numbers
+from its own seed, so an answer does not depend on the other rows of its batch.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.records import content_hash
 from spavl.text.final_answer import begins_thought, part_thoughts
 
-# Of a model settings and weights alone are read: pickles could do anything.
+# Only safetensors files are loaded: a pickle can run any code.
 ONLY_WEIGHTS: dict[str, Any] = {"use_safetensors": True}
 
 
 class HFModel:
-    """A checkpoint folder or hub id, loaded at the first question and kept.
+    """A checkpoint folder or hub id, loaded at the first request and kept.
 
-    Requests that wait together are answered together, `largest_batch` at most, and fewer where memory does not suffice.
+    Waiting requests are answered in batches of up to `largest_batch`, which is halved when memory does not suffice.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class HFModel:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)  # let whoever is about to ask join the first batch
+        await asyncio.sleep(0)  # requests that are about to be made join the first batch
         while self._waiting:
-            # Answers of like length together: a batch is as slow as its longest row. Not every processor takes
-            # rows with an image and rows without one in the same batch.
+            # Batch answers of similar length: a batch is as slow as its longest row. Some processors do not take
+            # rows with and without an image in one batch.
             self._waiting.sort(key=lambda item: (_kind(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
             alike = sum(_kind(request) == _kind(self._waiting[0][0]) for request, _ in self._waiting)
             size = min(alike, self._together.most)
@@ -104,7 +104,7 @@ class HFModel:
             await asyncio.sleep(0)
 
     def _no_memory(self, error: Exception) -> Exception:
-        """Of a model that has answered others, this request alone needs too much; it may fit when asked again."""
+        """Transient if the model has answered other requests, since a retry may fit; otherwise ProviderError."""
         if self._answered:
             return Transient(f"out of memory: {_sentence(error)}")
         then = "free memory, or name a smaller model, or serve it with vLLM and name it openai/NAME@URL"
@@ -120,7 +120,7 @@ class HFModel:
             free_memory()
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Exception]:
-        """Each one's reply, or why the model's template or processor does not take it."""
+        """For each request, the reply, or the error if the model's template or processor does not accept it."""
         processor, model = self._loaded
         number, faults = len(requests), dict[int, Exception]()
         try:
@@ -148,28 +148,28 @@ def _settle(answered: asyncio.Future[Reply], reply: Reply | Exception) -> None:
 
 
 def _fault_of(processor: Any, request: Request) -> Exception | None:
-    """Why a template or a processor does not take a request, such as one with a system prompt or a very long image."""
+    """The error if a template or processor does not accept a request, as with a system prompt or a very long image."""
     try:
         _prepared(processor, [request])
     except (SpavlError, MemoryError):
-        raise  # these are faults of the settings and of the machine
+        raise  # not an error of this request, but of the settings or the machine
     except Exception as error:
         return Rejected(f"the model's template or processor does not take this: {_sentence(error)}")
     return None
 
 
 def _kind(request: Request) -> tuple[int, str]:
-    """What the requests of one batch have in common: how many images they show, and how their chat is written."""
+    """What the requests of one batch must have in common: the number of images, and the template settings."""
     return sum(len(message.images) for message in request.messages), request.more
 
 
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
-    """The answers of a loaded model, all in one batch."""
+    """The replies of a loaded model, all in one batch."""
     return _answers(processor, model, requests, _prepared(processor, requests))
 
 
 class _Prepared(NamedTuple):
-    """Requests as their model is given them."""
+    """The prompts of some requests, and the model's input tensors."""
 
     texts: list[str]
     inputs: Mapping[str, Tensor]
@@ -201,14 +201,14 @@ def _answers(processor: Any, model: Any, requests: Sequence[Request], prepared: 
 
 
 def _template_settings(request: Request) -> dict[str, Any]:
-    """What of a request its chat template is told, as servers tell theirs."""
+    """The variables that a request sets in its chat template, as servers pass them on."""
     more: dict[str, Any] = json.loads(request.more or "{}")
     kwargs: dict[str, Any] = more.pop("chat_template_kwargs", {})
     return {**more, **kwargs}
 
 
 def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Where the model is, and in its kind of numbers."""
+    """The tensors on the model's device; floating-point tensors in its dtype."""
     kinds = {name: model.dtype if value.is_floating_point() else value.dtype for name, value in shown.items()}
     return {name: value.to(model.device, kinds[name]) for name, value in shown.items()}
 
@@ -218,7 +218,7 @@ def _opened(image: ImageData) -> Image.Image:
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]
-    """Samples each row from its own seed: the greatest of log-probability plus Gumbel noise is a fair draw."""
+    """Samples each row with its own seed: the argmax of log-probability plus Gumbel noise is a sample."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests
@@ -226,7 +226,7 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if not self._generators:
-            # Where the scores are: a GPU would wait at every token for a vocabulary of numbers from the CPU.
+            # On the device of the scores: otherwise a GPU would wait at each token for random numbers from the CPU.
             self._generators = [_generator(request, scores.device) for request in self._requests]
         rows = []
         for scores_V, request, generator in zip(scores, self._requests, self._generators, strict=True):
@@ -239,7 +239,7 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]
 
 
 def _keep_nucleus(logits_V: Tensor, top_p: float) -> Tensor:
-    """The fewest words whose shares reach `top_p`; the others cannot be drawn."""
+    """Keep the fewest tokens whose probabilities sum to `top_p`; the others cannot be sampled."""
     if top_p >= 1:
         return logits_V
     shares_V, order_V = logits_V.softmax(-1).sort(descending=True)
@@ -280,7 +280,7 @@ def _count(tokenizer: Any, text: str) -> int:
 
 
 def opening_weights(path: str, trusted: Collection[str] = ()) -> tuple[str, dict[str, Any]]:
-    """The same for weights. Those of an adapter are put onto its base, whose revision and code count then."""
+    """`opening` for weights. An adapter is loaded onto its base, so the base's revision and code are used."""
     base, (place, how) = base_of(path), opening(path, trusted)
     if base is None:
         return place, {**how, **ONLY_WEIGHTS}
@@ -289,7 +289,7 @@ def opening_weights(path: str, trusted: Collection[str] = ()) -> tuple[str, dict
 
 
 def load_checkpoint(path: str, dtype: str = "auto", trusted: Collection[str] = ()) -> tuple[Any, Any]:
-    """The processor and the model of a checkpoint folder or a hub id, on the GPU where there is one."""
+    """The processor and the model of a checkpoint folder or a hub id, on the GPU if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
     processor = load_processor(path, trusted)
@@ -303,7 +303,7 @@ def load_checkpoint(path: str, dtype: str = "auto", trusted: Collection[str] = (
 
 
 def check_there(path: str, trusted: Collection[str] = ()) -> None:
-    """See that a folder or a hub id holds an image-text model, without reading its weights."""
+    """Check that a folder or a hub id is an image-text model, without reading its weights."""
     try:
         place, how = opening(base_of(path) or path, trusted)
         config = AutoConfig.from_pretrained(place, **how)
@@ -320,7 +320,7 @@ def check_there(path: str, trusted: Collection[str] = ()) -> None:
 
 
 def load_processor(path: str, trusted: Collection[str] = ()) -> Any:
-    """An adapter that brings no processor uses its base's."""
+    """The processor of a model. An adapter without a processor uses that of its base."""
     try:
         try:
             return _processor_of(path, trusted)
@@ -331,13 +331,13 @@ def load_processor(path: str, trusted: Collection[str] = ()) -> Any:
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     except ImportError as error:
-        # Qwen's, SmolVLM's and InternVL's load their part for videos too.
+        # The processors of Qwen, SmolVLM and InternVL also load a video processor.
         what, then = f"this model's processor needs more: {_sentence(error)}", "pip install torchvision"
         raise MissingExtra(what, where=path, then=then) from error
 
 
 def _processor_of(path: str, trusted: Collection[str]) -> Any:
-    """Some processors, such as BLIP-2's, lose the template that lies beside them."""
+    """Some processors, such as BLIP-2's, do not load their `chat_template.jinja`; it is read here."""
     place, how = opening(path, trusted)
     processor = AutoProcessor.from_pretrained(place, **how)
     if getattr(processor, "chat_template", None) is None:
@@ -353,7 +353,7 @@ def _file_of(path: str, name: str) -> Path | None:
 
 
 def base_of(path: str) -> str | None:
-    """The model that an adapter belongs to, in the revision that it was trained on; None of a whole model."""
+    """The base of an adapter, in the revision that it was trained on; None for a model that is not an adapter."""
     if (found := _file_of(path, "adapter_config.json")) is None:
         return None
     told = json.loads(found.read_text())
@@ -370,15 +370,15 @@ def cannot_load(path: str, error: Exception) -> ConfigError:
 
 
 def _sentence(error: Exception) -> str:
-    """The first line of what a library says."""
+    """The first line of a library's error message."""
     return str(error).strip().partition("\n")[0]
 
 
 def checkpoint_name(path: str) -> str:
-    """A checkpoint's name without its place: the same weights are the same model on every machine."""
+    """A checkpoint's name, which does not depend on its path: the same weights have the same name on every machine."""
     folder = Path(path)
     if folder.is_dir():
-        # The same adapter on other weights is another model.
+        # The same adapter on another base is another model.
         base = base_of(path)
         on = f"+{checkpoint_name(base).removeprefix('hf/')}" if base else ""
         return f"hf/{folder.name}#{revision_of(folder)}{on}"
@@ -386,12 +386,12 @@ def checkpoint_name(path: str) -> str:
 
 
 def commit_of(path: str) -> str | None:
-    """The revision of a hub's model; a folder has none, for its files' hash is in its name."""
+    """The commit of a hub model; None for a folder, whose name contains the hash of its files."""
     return None if Path(path).is_dir() else hub_revision_of(path)
 
 
 def hub_revision_of(hub_id: str) -> str:
-    """The commit that a hub id stands for now; its files lie in a cache folder of that name."""
+    """The current commit of a hub id: the name of the cache folder that contains its files."""
     place, revision = pinned(hub_id)
     try:
         file = "config.json" if base_of(hub_id) is None else "adapter_config.json"

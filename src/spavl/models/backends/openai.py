@@ -1,4 +1,4 @@
-"""Any server with OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
+"""Calls servers with OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
 
 import asyncio
 import base64
@@ -36,17 +36,17 @@ from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys, has_userinfo, without_userinfo
 
 OPENAI = "https://api.openai.com/v1"
-# Set in tests: a call to a host that could cost money is then impossible.
+# Set in tests: calls to hosts that could cost money are then refused.
 LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
 _SECONDS, _SECONDS_TO_CONNECT = 300.0, 10.0
 _JSON = {"Content-Type": "application/json"}
-# What a gateway may list of models, of which some know thousands.
+# The largest list of models in bytes: some gateways list thousands.
 _MOST_LISTED = 2**24
-# What a server may send beside an answer: its frame, usage, an error.
+# Bytes of a response besides the answer: JSON structure, usage, an error.
 _REPLY_ROOM = 2**20
-# JSON spells a letter in up to twelve bytes; hardly a token has more than eight letters, and each may come with its
-# number. An answer beyond it is none that was asked for.
+# The most bytes per token: JSON needs up to twelve bytes for a character, few tokens have more than eight characters,
+# and the token id may be sent too. A longer response is not what was requested.
 _REPLY_PER_TOKEN = 128
 # All responders are asked about an image at nearly the same time.
 _IMAGES_HELD = 64
@@ -56,7 +56,7 @@ _MEDIA_TYPES = {
     b"GIF8": "image/gif",
     b"BM": "image/bmp",
 }
-# How gateways say that what was asked is kept from the model.
+# How gateways report that they did not pass a request on to the model.
 _FILTERED = re.compile(r"moderat|flagged|filter|content.{0,10}(?:polic|safety)|safety (?:system|polic)", re.IGNORECASE)
 
 
@@ -74,7 +74,7 @@ def check_address(url: str) -> None:
         raise ConfigError(what, where=without_userinfo(url), then=NO_USERINFO)
     with contextlib.suppress(ValueError):
         address = urlsplit(url)
-        # What stands behind ? and # would not be asked for, and a ? often holds a key.
+        # A query or a fragment would not be part of the requested URL, and a query often contains a key.
         if address.scheme in ("http", "https") and address.hostname and not address.query and not address.fragment:
             return
     where = url.partition("?")[0]
@@ -82,11 +82,11 @@ def check_address(url: str) -> None:
 
 
 class OpenAIModel:
-    """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
+    """A model behind an HTTP server. Each request is sent once; wrappers do retries and rate limits.
 
-    A parameter that its server does not take is learned from what the server says, and left out from then on; so is the
-    name by which it takes the most tokens of a reply. `more` is asked for beside the rest, of servers that know what it
-    means. `was_answered` tells whether an earlier run has answers of it, for which its key was good.
+    If the server rejects a parameter, this and later requests are sent without it; if it rejects the name of the token
+    limit, they are sent with the other name. `more` is added to the body of every request. `was_answered` returns
+    whether the ledger has an answer of this model, so that its key was accepted before.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class OpenAIModel:
             then = f"put it into the variable {key_variable(self.url)}"
             raise ProviderError("there is no key for this model", where=self.name, then=then)
         self._answered, self._was_answered = False, was_answered
-        # Questions that were sent and have not come back; each that comes back is told to whoever waits for it.
+        # The number of requests in flight, and an event that is set when one of them returns.
         self._under_way, self._came_back = 0, asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._checked: asyncio.Task[None] | None = None
@@ -130,7 +130,7 @@ class OpenAIModel:
             self._came_back = asyncio.Event()
         if status == 200 and (status := status_within(body)) == 200:
             self._answered = True
-            # Only now is it known that it was this, and not what was asked.
+            # The success shows that these parameters were the cause, and not the content of the request.
             self.leave_out(without)
             self._limit = limit
             reply = read_reply(body, request.max_tokens)
@@ -138,13 +138,13 @@ class OpenAIModel:
         if not self._answered:
             self._check_more(request, status, body)
         while status == 403 and self._under_way and not self._answered:
-            # It may be the key or what was asked, which the others that were sent will tell.
+            # The cause may be the key or the content: the outcome of the other requests in flight shows which.
             await self._came_back.wait()
         self.raise_for(status, headers, body)
         raise AssertionError
 
     async def _put(self, request: Request) -> tuple[tuple[int, Any, bytes], frozenset[str], str]:
-        """What came back, and what it was asked without and by which name of a limit."""
+        """The response, the parameters that were left out, and the name of the token limit that was used."""
         without, limit = self.without, (first := self._limit)
         most = _REPLY_ROOM + _REPLY_PER_TOKEN * request.max_tokens
         status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit), most)
@@ -165,30 +165,30 @@ class OpenAIModel:
         self.without |= {*names} - {*LIMITS}
 
     def _check_more(self, request: Request, status: int, body: bytes) -> None:
-        """What somebody has set for this model is not left out: an answer would be another model's manner."""
+        """Raise if the server rejects a parameter that the user set: leaving it out would change the answers."""
         named = json.loads(request.more or "{}")
         if name := not_taken(status, body, SPARED, named):
             then = f"take it out of the settings of this model, or give it by the name that its server knows: {name}"
             raise ProviderError(f"the server does not take {name}: {fault_in(body)}", where=self.name, then=then)
 
     async def rest(self) -> None:
-        """There is nothing of it here."""
+        """Nothing to do: the model is not in this process."""
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
     async def _check(self) -> None:
-        """So that a wrong address is told at once and not after all retries."""
+        """List the models once, so that a wrong address is reported at once and not after all retries."""
         try:
             await self.listed()
         except Transient as error:
             raise self.no_answer(error) from None
 
     async def listed(self) -> frozenset[str]:
-        """Ask who is there: the names of the models that the server lists, if it does."""
+        """The names of the models that the server lists; empty if it has no list."""
         status, headers, body = await self._send("GET", "/models", None)
-        if status == 401:  # a key may be good for questions alone, and the list be forbidden (403)
+        if status == 401:  # 403 is accepted: some keys may send requests but not list models
             self.raise_for(status, headers, body)
         if body.lstrip()[:1] == b"<":
             what = "the server answers with a web page, not with JSON"
@@ -202,7 +202,7 @@ class OpenAIModel:
     async def _send(
         self, method: str, path: str, body: bytes | None, most: int = _MOST_LISTED
     ) -> tuple[int, Any, bytes]:
-        """What the server sends back, without the key it was sent."""
+        """Send a request. Returns the status, headers and body of the response, with keys removed from the body."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout,
@@ -210,7 +210,7 @@ class OpenAIModel:
                 connector=aiohttp.TCPConnector(limit=0),
             )
         try:
-            # Redirects are not followed: what is sent, and the key, are meant for this host alone.
+            # Redirects are not followed: the request and the key are for this host only.
             sending = self._session.request(method, self.url + path, data=body, headers=_JSON, allow_redirects=False)
             async with sending as answer:
                 return answer.status, answer.headers, await read_at_most(answer, most)
@@ -237,7 +237,7 @@ class OpenAIModel:
         try:
             return orjson.dumps({**settings, "messages": [_message(message) for message in request.messages]})
         except orjson.JSONEncodeError as error:
-            # Half a character, as in "\ud800", has no place in UTF-8.
+            # A lone surrogate such as "\ud800" cannot be encoded in UTF-8.
             raise Rejected(f"the request is no JSON: {error}") from None
 
     def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
@@ -248,13 +248,13 @@ class OpenAIModel:
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
         if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason) or self._was_answered()):
-            # A key that was good before is good still: it is what was asked that a gateway keeps from the model.
+            # The key was accepted before, so the gateway rejects the content of this request.
             raise Rejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
         if status == 404 and self._answered:
-            # As a gateway says while the server behind it is away.
+            # A gateway returns this while the server behind it is down.
             raise Transient(reason)
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
@@ -263,7 +263,7 @@ class OpenAIModel:
 
 
 async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body of an answer, without keys; one that is larger is given up, though it may have to be paid."""
+    """The body of a response, with keys removed. Raises Transient with `may_cost` if it has more than `most` bytes."""
     parts, size = list[bytes](), 0
     async for part in answer.content.iter_any():
         parts.append(part)
@@ -274,23 +274,23 @@ async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def told_of(error: Exception) -> str:
-    """An error in a line, without what a server sent: aiohttp shortens that, and part of a key is not known again."""
+    """An error in one line, without the server's text: aiohttp may truncate a key in it, which then goes undetected."""
     own = not isinstance(error, aiohttp.ClientError) or isinstance(error, aiohttp.ClientConnectionError)
     said = line(str(error)) if own else "what the server sent is no HTTP"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def key_variable(url: str) -> str:
-    """Where the key to a server stands: under its host's own name, so that no host is sent the key of another."""
+    """The environment variable of a server's key. It contains the host's name, so that no host gets another's key."""
     if url == OPENAI:
         return "OPENAI_API_KEY"
     host = (urlsplit(url).hostname or "").upper()
-    # A dash is spelled longer than a dot: a-b.org and a.b.org are two hosts.
+    # A dash and a dot are replaced by different strings: a-b.org and a.b.org are two hosts.
     return "SPAVL_API_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.replace("_", "___").replace("-", "__"))
 
 
 def authorization(url: str) -> dict[str, str]:
-    """A key is sent only to the host it was made for."""
+    """The authorization header for a server; empty if no key is set for its host."""
     key = os.environ.get(key_variable(url), "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -304,7 +304,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=_IMAGES_HELD)
 def _data_url(image: ImageData) -> str:
-    """Made once, since many requests show one image."""
+    """Cached, since many requests have the same image."""
     return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"
 
 

@@ -9,18 +9,18 @@ from spavl.models.types import Reply, Transient
 from spavl.text.final_answer import part_thoughts
 from spavl.text.safe_print import line
 
-# No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
+# Characters of the longest token of any tokenizer. A text longer than `max_tokens` allows is cut off.
 _LONGEST_TOKEN = 256
-# What can be left out of a request. Of two that a server does not take together, the first one goes.
+# Parameters that can be left out of a request. If a server rejects two together, the first is left out.
 SPARED = ("seed", "top_p", "temperature")
-# Two names of one parameter, the most tokens of a reply. Each server takes at least one.
+# Two names of one parameter, the most tokens of a reply. Each server accepts at least one.
 LIMITS = ("max_tokens", "max_completion_tokens")
-# How servers say that they do not take a parameter; each names it beside these words.
+# How servers report that they do not accept a parameter; the message also contains its name.
 _NOT_TAKEN = re.compile(
     r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
     re.IGNORECASE,
 )
-# What servers call their faults where they give no number, each with the status that it stands for.
+# How servers describe an error without a status code, by the status that it means.
 _MEANT = {
     429: re.compile(r"rate.?limit|too.?many.?requests|throttl|resource.?exhausted", re.IGNORECASE),
     503: re.compile(
@@ -30,14 +30,14 @@ _MEANT = {
     ),
     401: re.compile(r"authentication|unauthorized|invalid.?api.?key|incorrect.?api.?key", re.IGNORECASE),
 }
-# How an answer ends that broke off because something failed: vLLM's, SGLang's and gateways' words.
+# The finish reasons of vLLM, SGLang and gateways for an answer that was interrupted by an error.
 _BROKEN_OFF = ("error", "abort")
 
 
 def status_within(body: bytes) -> int:
-    """The status that a gateway means where it answers 200 and tells an error, by number or by a word.
+    """The status of the error in a response with HTTP 200, as some gateways send it; 200 if there is no error.
 
-    One that tells neither is the request's.
+    It is read from the error's code, status or type, else from its message; 400 if none of them says it.
     """
     try:
         answer = json.loads(body)
@@ -50,13 +50,13 @@ def status_within(body: bytes) -> int:
     for name in named:
         if isinstance(name, int | str) and re.fullmatch(r"[45]\d\d", str(name)):
             return int(name)
-    # A message is any text, and is read only where nothing else says what is meant.
+    # A message may be any text, so it is read only if code, status and type have no text.
     words = [name for name in named if isinstance(name, str)] or [fault_in(body)]
     return next((status for status, meant in _MEANT.items() if any(map(meant.search, words))), 400)
 
 
 def listed_in(body: bytes) -> frozenset[str]:
-    """The names in a server's list of models; none where it has another form."""
+    """The names in a server's list of models; empty if it has another format."""
     try:
         return frozenset(each["id"] for each in json.loads(body)["data"] if isinstance(each["id"], str))
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -64,7 +64,7 @@ def listed_in(body: bytes) -> frozenset[str]:
 
 
 def not_taken(status: int, body: bytes, without: Collection[str], beside: Collection[str] = LIMITS) -> str | None:
-    """The parameter that an answer objects to, if it can be left out and was not yet, or is one of `beside`."""
+    """The parameter that a response rejects, if it can be left out and is not in `without`, or is one of `beside`."""
     text = body.decode(errors="replace")
     if status not in (400, 422) or not _NOT_TAKEN.search(text):
         return None
@@ -105,7 +105,7 @@ def read_reply(body: bytes, max_tokens: int) -> Reply:
 
 
 def _said(message: Mapping[str, Any]) -> tuple[str, str]:
-    """What a message says, and what its server tells apart as thoughts, in a field or, as Mistral's, in a part."""
+    """The text of a message, and the thoughts that the server separates: in a field or, like Mistral, in a part."""
     told = [message.get("reasoning"), message.get("reasoning_content")]
     content = message.get("content") or message.get("refusal") or ""
     if isinstance(content, list):
@@ -121,19 +121,19 @@ def _texts(parts: Any) -> str:
 
 
 def _drawn(told: Any) -> tuple[int, ...]:
-    """The very tokens of an answer, where the server tells them."""
+    """The token ids of an answer; empty if the server does not return them."""
     known = isinstance(told, list) and all(isinstance(token, int) and token >= 0 for token in told)
     return tuple(told) if known else ()
 
 
 def _tokens(usage: Any, name: str) -> int:
-    """What the server says was used, and 0 where it does not say so in earnest."""
+    """A token count in the server's usage; 0 if it is missing or not plausible."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if isinstance(count, int) and 0 <= count < 2**40 else 0
 
 
 def _tokens_out(usage: Any) -> int:
-    """All that were made. Of some servers `completion_tokens` leaves out those of thoughts, and the total has them."""
+    """All generated tokens. Some servers leave thoughts out of `completion_tokens`, but include them in the total."""
     asked, made, total = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     return max(made, total - asked) if asked else made
 
@@ -143,14 +143,14 @@ def _tokens_of_thoughts(usage: Any) -> int:
 
 
 def _storable(text: str) -> str:
-    """JSON can hold half a character, such as an emoji cut at the last token; UTF-8 and thus the ledger cannot."""
+    """Replace lone surrogates, as of an emoji cut at the last token: JSON allows them, UTF-8 and the ledger do not."""
     return text.encode(errors="replace").decode()
 
 
 def fault_in(body: bytes) -> str:
     try:
         told = json.loads(body)
-        # Gemini's server puts its error into a list.
+        # Gemini's server returns the error in a list.
         fault = (told[0] if isinstance(told, list) else told)["error"]
         return line(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Models that answer from the ledger alone; no server is contacted."""
+"""Models that answer from the ledger only; no server is contacted."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -40,7 +40,7 @@ class ReplayFactory(ModelFactory):
 
 
 class _Missing:
-    """What is asked when the ledger does not know: it tells which call that is."""
+    """Raises an error that names the call that is missing in the ledger."""
 
     def __init__(self, name: str, stage: str) -> None:
         self.name, self._stage = name, stage

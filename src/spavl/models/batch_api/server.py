@@ -1,4 +1,4 @@
-"""A server's batch API, OpenAI's `/v1/files` and `/v1/batches`: one call each, with the errors of single calls."""
+"""Client of OpenAI's batch API, `/v1/files` and `/v1/batches`. Errors are those of single calls."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ _TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10)
 _WINDOW = "24h"
 _TRIES, _FIRST_WAIT, _LONGEST_WAIT = 7, 0.5, 60.0
 _PAGE = 100
-# What a server may say of its batches, and the longest line of a file of answers.
+# The most bytes of a response about batches, and of a line of an answer file.
 _MOST_TOLD, _LONGEST_LINE = 2**24, 2**24
 
 
 class BatchStatus(NamedTuple):
-    """How a batch stands at its server."""
+    """The state of a batch at its server."""
 
     batch_id: str
     status: str
@@ -56,7 +56,7 @@ class BatchServer:
         return await _until_it_works(send)
 
     async def begin(self, file_id: str) -> BatchStatus:
-        """Begin a batch of a file, or take up the one that was begun of it when no answer came back."""
+        """Start a batch of a file. If an earlier attempt got no answer but started a batch, return that batch."""
         body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": _WINDOW}
         tried = False
 
@@ -73,7 +73,7 @@ class BatchServer:
             return BatchStatus("", "failed", file_id, 0, (), str(error))
 
     async def find(self, file_id: str) -> BatchStatus | None:
-        """The batch that was made of this file, if there is one."""
+        """The batch of this file; None if there is none."""
         return await _until_it_works(lambda: self._find(file_id))
 
     async def look(self, batch_id: str) -> BatchStatus:
@@ -99,7 +99,7 @@ class BatchServer:
         await _until_it_works(send)
 
     async def delete(self, file_id: str) -> None:
-        """Leave nothing behind; a server that does not delete is left as it is."""
+        """Request the deletion of a file. The response is ignored, since not every server deletes."""
         async with self._open("DELETE", f"/files/{file_id}"):
             pass
 
@@ -108,7 +108,7 @@ class BatchServer:
             await self._session.close()
 
     async def _find(self, file_id: str) -> BatchStatus | None:
-        """A batch of this file, one that failed only where there is no other."""
+        """The batch of this file; a failed one only if there is no other."""
         after, failed = "", None
         while True:
             page = await self._json("GET", f"/batches?limit={_PAGE}" + (f"&after={after}" if after else ""))
@@ -167,7 +167,7 @@ def _standing(batch: Any) -> BatchStatus:
 
 
 def lines_of(file: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file of answers. One that cannot be read is as one that is missing."""
+    """The lines of an answer file. Unreadable lines are skipped, and count as missing."""
     with file.open("rb") as stream:
         for line in stream:
             try:

@@ -14,13 +14,13 @@ _HELD = 64
 
 
 class ResizedImages:
-    """Makes images smaller, each once for all who ask about it."""
+    """Resizes images and caches the results, since many requests have the same image."""
 
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[str, int], asyncio.Task[ImageData]] = OrderedDict()
 
     async def of(self, image: ImageData, longest_side: int) -> ImageData:
-        """The image that is sent. One that is not larger, or that cannot be unpacked, is sent byte for byte."""
+        """The image to send. It is unchanged if it is small enough or cannot be decoded."""
         key = image.digest, longest_side
         if key not in self._made:
             self._made[key] = asyncio.create_task(_made(image, longest_side))
@@ -30,13 +30,13 @@ class ResizedImages:
         try:
             return await asyncio.shield(self._made[key])
         except Exception:
-            # Whoever asks about it next tries again.
+            # The next request with this image tries again.
             self._made.pop(key, None)
             raise
 
 
 class ImageSizeLimited:
-    """Sends each image with its longer side at most so long."""
+    """Limits the longer side of each image that is sent."""
 
     def __init__(self, inner: ChatModel, longest_side: int, smaller: ResizedImages) -> None:
         self.name, self._inner, self._side, self._smaller = inner.name, inner, longest_side, smaller
@@ -53,14 +53,14 @@ class ImageSizeLimited:
 
 
 async def _made(image: ImageData, longest_side: int) -> ImageData:
-    """The ledger knows it by the hash of the image it was made of and of its side, and not by its bytes.
+    """Resize an image. Its digest is a hash of the original's digest and the side, and not of the new bytes.
 
-    Another version of the encoder writes other bytes, and no call is to be paid again for that.
+    Another version of the encoder writes other bytes, which must not change ledger keys, or calls would be paid again.
     """
     if not is_larger(image.data, longest_side):
         return image
     data = await asyncio.to_thread(smaller_apart, image.data, longest_side)
-    # Whether it is an image at all is for its server to say.
+    # Not decodable: the server decides whether it accepts the image.
     if data is None:
         return image
     return ImageData(hashlib.sha256(f"{image.digest} side {longest_side}".encode()).hexdigest(), data)

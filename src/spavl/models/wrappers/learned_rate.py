@@ -1,8 +1,8 @@
-"""Learns how many requests per second a server accepts; there is no limit before it returns one.
+"""Learns how many requests per second a server accepts. There is no limit until the server returns a 429.
 
-A bucket that fills with time is empty at the moment in which its server says "too many requests". Between two such
-moments it gave just what flowed in, so what was taken between them, divided by the time, is the limit. A little above
-that is tried now and then, by slow steps: a step too far is told by one 429, and not by one for everyone who waits.
+A token bucket is empty at the moment when its server returns 429. Between two such moments it gave out what was
+refilled, so the requests accepted between them, divided by the time, are the limit. Slightly higher rates are tried
+from time to time, in small steps: a step too far then causes a single 429, and not one for every waiting request.
 """
 
 from dataclasses import dataclass
@@ -10,43 +10,45 @@ from typing import NamedTuple
 
 from spavl.text.http_headers import RateLimitHeaders, RemainingQuota
 
-# However long a server asks to be left alone, by mistake or in earnest, it is asked again after this many seconds.
+# Seconds. If a server asks the client to wait longer than this, it is asked again after this time.
 LONGEST_WAIT = 120.0
 
 _SLOWEST = 0.1
-# While a limit is looked for, the rate doubles in so many seconds, and grows by no more than this from one request to
-# the next; by more where it was lowered in the dark, with nothing taken in between.
+# While the limit is searched: the seconds in which the rate doubles; the largest growth from one request to the next;
+# and that growth after the rate was lowered although no request had been accepted since the last 429.
 _DOUBLES_IN, _STEEPEST, _OUT_OF_THE_DARK = 0.5, 1.19, 2.0
-# Once it is known: how fast more is tried, a second and a request, and how much faster the longer nothing objects.
+# Once the limit is known: growth per second and per request, and the seconds without a 429 in which growth accelerates.
 _CREEP, _CREEP_PER_REQUEST, _BOLDER_IN = 0.02, 0.0025, 5.0
-# So many requests between two 429s are enough to tell a rate.
+# The number of requests between two 429s that is enough to measure a rate.
 _EVIDENCE = 3
-# Where the server complained at so many times of what was measured after a pause, too little was measured to stop at.
+# If the rate at the 429 was more than this many times a measurement with idle time, the search goes on.
 _FAR = 4.0
-# A little below what was measured, for so long at least; and for twenty pauses, which thus cost a twentieth at most.
+# The share of the measured rate that is used after a 429, and the seconds for which it is kept at least. It is kept
+# for twenty times the pause, too, so that pauses take a twentieth of the time at most; three times while searching.
 _BELOW, _HOLD, _HOLD_PER_PAUSE, _HOLD_AT_FIRST = 0.96, 3.0, 20.0, 3.0
-# Some servers give so much for each second. At the end of one it is waited so long for the next.
+# Some servers have a quota per second. When it is used up, this is the wait in seconds for the next one.
 _NEXT_SECOND = 0.25
-# 429s that come as before though the rate was lowered so often, or by so much, have another cause, unless they are very
-# many. Where it is the limit itself that fell, this is found out by trying more.
+# If 429s continue after the rate was lowered `_IN_VAIN` times, or below `_MUCH_LOWER` of the highest limit found, they
+# have another cause than the rate, unless their share is at least `_VERY_MANY`. If instead the limit itself fell, the
+# search that follows finds it. `_LATELY` is the number of requests over which the share is averaged.
 _IN_VAIN, _MUCH_LOWER, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.5, 0.3, 0.1, 20
-# An allowance that refills steadily (a token bucket) is used so many times faster than it would last until it is full.
-# A bucket is told from a window by this: the moment at which it will be full moves, by more than so many seconds, as
-# requests are taken. Servers round to whole seconds, so a smaller move says nothing.
+# A quota that refills steadily (a token bucket) is used `_EAGER` times faster than one that is renewed at once (a
+# window). A quota is a bucket if the time at which it will be full moves by more than `_MOVED` seconds as requests are
+# accepted. Servers round to whole seconds, so a smaller move is no evidence.
 _EAGER, _MOVED = 4.0, 1.5
-# What a late timer missed may be caught up with, as on a busy machine, but no more.
+# Seconds of delay of a late timer, as on a busy machine, that are caught up.
 _SLACK = 0.25
 
 
 class SentRequest(NamedTuple):
-    """A request by its number, and when it was sent."""
+    """The number of a request, and the time when it was sent."""
 
     number: int
     at: float
 
 
 class HeardAllowance(NamedTuple):
-    """What a server said of its limits, with the request that it said it to."""
+    """The quota in the headers of a response, and the request it belongs to."""
 
     allowance: RateLimitHeaders
     sent: SentRequest
@@ -54,7 +56,7 @@ class HeardAllowance(NamedTuple):
 
 @dataclass
 class LearnedRate:
-    """Of one model at one address. Its clock is whatever its caller reads."""
+    """The learned rate of one model at one address. Times are those of the caller's clock."""
 
     # None: no limit is known.
     per_second: float | None = None
@@ -63,23 +65,24 @@ class LearnedRate:
         self._sent, self._first_at, self._last_at = 0, 0.0, 0.0
         self._free_at = self._paused_until = self._held_until = self._grown_at = 0.0
         self._searching, self._dark, self._settled = True, False, False
-        # The last request of which it is known that nothing was left when it came.
+        # The last request with a 429: the quota was empty when it arrived.
         self._empty: SentRequest | None = None
-        # Seconds since then in which more might have been asked.
+        # Seconds since then in which more requests could have been sent.
         self._idle = 0.0
-        # 429s to requests up to this one were told of before the rate was lowered, and say the same.
+        # Requests up to this one were sent before the rate was lowered, so that their 429s are not new information.
         self._lowered_up_to = 0
-        # The share of 429s lately, how often it did not help to go slower, and the share that has another cause.
+        # The recent share of 429s, how often lowering the rate did not help, and the share that has another cause
+        # (negative if none).
         self._share, self._in_vain, self._noise = 0.0, 0, -1.0
         # The highest limit that was found since 429s were last ascribed to another cause.
         self._found = 0.0
         self._told: HeardAllowance | None = None
         self._most_room: dict[str, float] = {}
-        # Of each allowance: when it will be full, as first said since it last grew, and what was left last.
+        # For each quota: when it will be full, as first reported since it last grew, and what remained last.
         self._full_at: dict[str, tuple[float, float]] = {}
-        # The allowances that are buckets.
+        # The quotas that are buckets.
         self._buckets: set[str] = set()
-        # The longest time until an allowance is renewed.
+        # For each quota, the longest time until it is renewed.
         self._span: dict[str, float] = {}
         self._tokens = 1.0
 
@@ -88,7 +91,7 @@ class LearnedRate:
         return max(self._free_at if self.per_second else 0.0, self._paused_until, self._due_by_headers(now))
 
     def send(self, now: float, tokens: float, ready: float | None = None) -> SentRequest:
-        """A request is sent now, which could have been sent since it was ready, had the rate allowed it."""
+        """Record that a request is sent now. It has been ready to be sent since `ready`."""
         ready = now if ready is None else ready
         self._sent += 1
         self._tokens += (max(1.0, tokens) - self._tokens) / min(self._sent, 50)
@@ -97,7 +100,7 @@ class LearnedRate:
         self._last_at = now
         if self.per_second:
             self._idle += max(0.0, ready - self._free_at)
-            # Whoever asks less than it may learns nothing by it.
+            # The rate grows only if it delayed the request: otherwise a higher one would not be tested.
             self._grow(now, was_held=ready <= self._free_at)
             self._free_at = max(self._free_at, ready, now - _SLACK) + 1 / self.per_second
         return SentRequest(self._sent, now)
@@ -106,7 +109,7 @@ class LearnedRate:
         self._share -= self._share / _LATELY
 
     def throttled(self, sent: SentRequest, now: float, pause: float | None) -> None:
-        """The server said 429 to this request, and perhaps for how long it wants to be left alone."""
+        """Record a 429 for this request. `pause` is the wait that the server asked for, if any."""
         self._share += (1 - self._share) / _LATELY
         pause = min(pause or 0.0, LONGEST_WAIT)
         if sent.number <= self._lowered_up_to and self._noise < 0:
@@ -134,7 +137,7 @@ class LearnedRate:
                 full_at = sent.at + each.reset
                 before, left = self._full_at.get(name, (full_at, each.remaining))
                 if each.remaining > left or sent.at >= before:
-                    # A window that was renewed has another moment too.
+                    # A window that was renewed has another time too.
                     before = full_at
                 elif full_at > before + _MOVED:
                     self._buckets.add(name)
@@ -142,11 +145,11 @@ class LearnedRate:
                 self._span[name] = max(self._span.get(name, 0.0), each.reset)
 
     def _is_rounded(self, name: str, left: RemainingQuota) -> bool:
-        """Whether a server never says more than a second, and whole ones: then it may mean any part of one."""
+        """Whether a server reports resets of at most one second, in whole seconds: it may mean any fraction of one."""
         return self._span[name] <= 1 and left.reset % 1 == 0
 
     def _is_noise(self, now: float) -> bool:
-        """Whether 429s have nothing to do with the rate, as where a gateway sheds its load by chance."""
+        """Whether 429s do not depend on the rate, as when a gateway sheds load at random."""
         if self._share <= 2 * self._noise + 0.05 and self._noise >= 0:
             return True
         came_all_the_same = not self._searching and now < self._held_until
@@ -159,12 +162,12 @@ class LearnedRate:
         return is_noise
 
     def _is_same_second(self, sent: SentRequest, now: float) -> bool:
-        """Whether this is the end of what a server gives for each second, of which it told a moment ago."""
+        """Whether a 429 shows that the quota of the current second is used up, which lowered the rate a moment ago."""
         nothing_since = self._empty is not None and sent.number - self._empty.number <= _EVIDENCE
         return nothing_since and not self._searching and now - self._lowered_at < 1
 
     def _since_empty(self, sent: SentRequest) -> tuple[int, float]:
-        """How many requests were taken since nothing was left, until this one was not, and in how many seconds."""
+        """The number of requests between the last 429 and this one, and the seconds between them."""
         if self._empty is None:
             return 0, 0.0
         return sent.number - self._empty.number - 1, sent.at - self._empty.at
@@ -176,8 +179,8 @@ class LearnedRate:
         self._dark, self._searching = taken <= 0, taken < _EVIDENCE or seconds <= 0
         if self._searching:
             return max(before / 2, min(before, measured))
-        # While less was asked than it may be, a bucket may have been full, and let nothing in: the first measure may be
-        # far too low. That at which the server complained is too high. Later on both are nearly the same.
+        # While fewer requests are sent than allowed, a bucket may be full and not refill: the first measurement may be
+        # far too low. The rate at which the server returned 429 is too high. Later both are nearly equal.
         idle = 0.0 if self._settled else min(self._idle, seconds / 2)
         low = min(before, (measured + taken / (seconds - idle)) / 2)
         self._searching = idle > seconds / 4 and before > _FAR * low
@@ -199,9 +202,10 @@ class LearnedRate:
             self.per_second *= min(_STEEPEST, 1 + bold * min(_CREEP * passed, _CREEP_PER_REQUEST))
 
     def _due_by_headers(self, now: float) -> float:
-        """A window's remaining requests are spread over the time until it is renewed.
+        """When the next request is due by the quotas in headers.
 
-        A bucket's are used faster; at its own rate of refill a fifth of it remains.
+        The remaining requests of a window are spread over the time until it is renewed. Those of a bucket are used
+        faster; when requests come at the rate of its refill, a fifth of it remains.
         """
         if self._told is None:
             return 0.0
@@ -213,7 +217,7 @@ class LearnedRate:
             age, cost = now - sent.at, self._tokens if name == "tokens" else 1.0
             seconds = each.reset - age
             if seconds <= 0:
-                # It is renewed, and its server has not said yet what is left of it now.
+                # The quota was renewed, and no response has reported the new value yet.
                 pace = 0.0 if name in self._buckets else self._span[name] * cost / max(1.0, most)
                 latest = max(latest, self._last_at + pace)
                 continue

@@ -1,17 +1,17 @@
-"""Waits for a server that answered before and is away; one request probes it from time to time."""
+"""Waits for a server that answered before and is down; one request probes it from time to time."""
 
 from collections.abc import Callable
 
-# So many faults in a row, over so many seconds and with no answer between them, are an outage; or many at once.
+# An outage is this many failures in a row, without an answer, over at least this many seconds; or `_MANY` in a row.
 _FAULTS, _SECONDS, _MANY = 5, 2.0, 32
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 15.0
 
 
 class CircuitBreaker:
-    """Of one model at one address. Its clock is whatever its caller reads.
+    """The state of the server of one model at one address. Times are those of the caller's clock.
 
-    A server that never answered is not waited for: its address may be wrong, or nobody has started it. Unless others
-    answer for it, which are then asked in its place.
+    The breaker does not wait for a server that never answered: its address may be wrong, or it may not be started.
+    It does if the model answers at another address, since requests are then sent there.
     """
 
     def __init__(self, name: str, most: float, say: Callable[[str], None]) -> None:
@@ -25,7 +25,7 @@ class CircuitBreaker:
         return now - self._since if self.away else 0.0
 
     def gives_up(self, now: float) -> bool:
-        """Whether it was waited for as long as it may be; the first to ask has it said."""
+        """Whether the longest wait has passed. The first time, this is reported to the user."""
         is_over = self.seconds_away(now) > self._most
         if is_over and not self._told_end:
             self._told_end = True
@@ -33,14 +33,14 @@ class CircuitBreaker:
         return is_over
 
     def wait(self, now: float) -> float:
-        """Until it may be looked whether the server is back; for ever while somebody is looking."""
+        """Seconds until the next probe may be sent; infinite while a probe is in flight."""
         return float("inf") if self._looking else max(0.0, self._next_look - now)
 
     def look(self) -> None:
         self._looking = True
 
     def looked(self, now: float) -> None:
-        """Whoever looked has come back, with whatever was found."""
+        """Record the end of a probe, whatever its result."""
         self._looking = False
         self._next_look, self._wait = now + self._wait, min(_LONGEST_LOOK, 2 * self._wait)
 

@@ -1,6 +1,6 @@
-"""Limits the requests to a server: in flight, per minute, tokens per minute, and none while it is away.
+"""Limits requests to a server: in flight, per minute, and tokens per minute; while it is down, only probes are sent.
 
-Nothing has to be set for a server that has limits: how fast it may be asked is learned from what it says (rates.py).
+A server's own rate limits do not have to be set: they are learned from its responses (learned_rate.py).
 """
 
 import asyncio
@@ -44,15 +44,15 @@ class BatchConfig(Settings):
 
 
 class TokenBucket:
-    """A minute's allowance that fills again as time passes; what is taken beyond it must be waited for."""
+    """A quota per minute that refills continuously. What exceeds it has to wait."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._rate = None if per_minute is None else per_minute / 60
-        # A second's worth may be taken at once, so that a run does not begin with a burst of a whole minute.
+        # The burst is the quota of one second, so that a run does not start with the quota of a whole minute.
         self._free_at = time.monotonic()
 
     def wait_for(self, amount: float) -> float:
-        """Take the amount, and tell how long to wait before using it."""
+        """Take the amount. Returns the seconds to wait before using it."""
         if self._rate is None:
             return 0.0
         now = time.monotonic()
@@ -62,37 +62,37 @@ class TokenBucket:
 
 
 class RequestSlot(NamedTuple):
-    """A request's place among those at a server. `looks`: it is sent to see whether the server is back."""
+    """The slot of a request in flight. `looks`: the request is a probe of a server that was down."""
 
     sent: SentRequest
     looks: bool
 
 
 class RateLimiter:
-    """The shared pace of all requests to one model at one address."""
+    """The rate limiter of all requests to one model at one address."""
 
     def __init__(
         self, config: PaceConfig, name: str = "the server", say: Callable[[str], None] = lambda _: None
     ) -> None:
-        # A server that is asked for the first time is not given all at once, for it may have a limit.
+        # Start with fewer requests in flight, since a new server may have a limit.
         self._most, self.at_once = config.at_once, min(config.at_once, _AT_FIRST)
         self._requests, self._tokens = TokenBucket(config.requests_per_minute), TokenBucket(config.tokens_per_minute)
         self.rate = LearnedRate()
         self.breaker = CircuitBreaker(name, config.wait_at_most, say)
-        # The paces of the same model at other addresses, which are asked while this one is away.
+        # The limiters of the same model at other addresses, which are used while this one is down.
         self.others: Sequence[RateLimiter] = ()
         self.in_flight = self.waiting = 0
-        # What became of all requests so far, for whoever watches.
+        # The outcomes of all requests so far, for the progress display.
         self.answered = self.throttled = self.failed = 0
-        # One waits at the gate, the others behind it in the order in which they came.
+        # The first request waits inside the lock for its slot, the others for the lock, in the order of arrival.
         self._gate = asyncio.Lock()
         self._news: asyncio.Future[None] | None = None
         self._closed = False
-        # Until when all places were last taken.
+        # When all slots were last in use.
         self._full_at = 0.0
 
     async def enter(self, tokens: float) -> RequestSlot:
-        """Wait for a place, and take it. Whoever entered must leave."""
+        """Wait for a slot, and take it. The caller must call `leave` afterwards."""
         self.waiting += 1
         ready = time.monotonic()
         try:
@@ -136,16 +136,16 @@ class RateLimiter:
         self._tell_news()
 
     def close(self) -> None:
-        """Let no more requests through: those that waited for their turn are cancelled."""
+        """Send no more requests. Waiting ones are cancelled."""
         self._closed = True
         self._tell_news()
 
     def slow_down(self, place: RequestSlot, pause: float | None, allowance: RateLimitHeaders | None = None) -> None:
-        """The server said 429."""
+        """Record a 429."""
         self.failed += 1
         self.throttled += 1
         now = time.monotonic()
-        # It is there; whether it answers is not known yet.
+        # The server is up, but this does not show that it answers requests.
         self.breaker.heard(now)
         self.rate.throttled(place.sent, now, pause)
         self._hear(place, allowance)
@@ -168,12 +168,12 @@ class RateLimiter:
 
     @property
     def is_open(self) -> bool:
-        """Whether a request that comes now would be sent: its server is there, or it is time to look."""
+        """Whether a request would be sent now: the server is up, or a probe is due."""
         return not self.breaker.away or self.breaker.wait(time.monotonic()) <= 0
 
     @property
     def load(self) -> float:
-        """Seconds of work that it has, where its rate is known, or else what of its places is taken."""
+        """The seconds of work queued here if the rate is known; otherwise the share of the slots in use."""
         return (self.in_flight + self.waiting) / (self.rate.per_second or self.at_once)
 
     def _is_elsewhere(self) -> bool:
@@ -182,7 +182,7 @@ class RateLimiter:
     async def _wait_for_news(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         self._news = news = loop.create_future()
-        # A rate may rise meanwhile, so it is looked at again before long.
+        # The rate may rise meanwhile, so it is checked again after a second at most.
         bell = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
         try:
             await news

@@ -1,7 +1,7 @@
 """Extra token room for models that reason, detected from their replies.
 
-Every limit in this package is meant for an answer: 64 tokens for a guard's three lines. A model that thinks first
-spends them on its thoughts. Whether one does is seen in its first replies, and it alone is then given more.
+Token limits in this package are meant for the answer: 64 tokens for a guard's three lines. A model that thinks first
+spends them on its thoughts. Its first replies show whether it thinks; if so, its limits are raised.
 """
 
 import asyncio
@@ -12,49 +12,49 @@ from dataclasses import dataclass, field, replace
 from spavl.models.model_settings import ModelSettings
 from spavl.models.types import ChatModel, Message, Rejected, Reply, Request
 
-# The most tokens of thoughts that a model is given beside its answer; and the fewest that are worth asking for.
+# The most tokens that are added to a limit for thoughts; and the fewest that are worth a request.
 ROOM, _LEAST_ROOM = 4096, 256
-# Names of models that think unless they are told not to. Others are found out.
+# Names of models that think by default. Other thinking models are detected from their replies.
 _THINK = re.compile(
     r"thinking|think\b|reason(?:er|ing)|\b(?:o[134]|r1|qwq|gpt-5|gpt-oss|gemini-(?:2\.5|[3-9])|magistral|grok-[4-9])(?![a-z0-9])|"
     r"glm-4\.[1-9]v",
     re.IGNORECASE,
 )
-# How servers say that so many tokens do not go into a context.
+# How servers report that a request has too many tokens.
 _TOO_LONG = re.compile(
     r"max_tokens|max_completion_tokens|context (?:length|window)|tokens per minute|^(?!HTTP 413).*too (?:large|long)",
     re.IGNORECASE | re.DOTALL,
 )
-# So many requests in a row that had less room than was tried show that their model has less, and not they alone.
+# After this many requests in a row that needed less room than was tried, the model's room is lowered.
 _AGREED = 3
-# What a model is asked to see whether it thinks: the end of its thoughts is not far. And how often, at each start.
+# A short question that shows whether a model thinks, since its thoughts end soon; and how often it is asked per start.
 _SHORT, _SHORT_TOKENS, _TRIALS = "Answer with one word: yes.", 64, 3
 
 
 def is_known_to_think(model: str, settings: ModelSettings, has_thought: bool) -> bool:
-    """Whether a model's name, its settings or calls before say that it thinks, before it has said anything."""
+    """Whether a model's name, its settings or earlier calls show that it thinks."""
     if settings.thinks_not:
         return False
     return has_thought or bool(settings.reasoning_effort) or _THINK.search(model.partition("@")[0]) is not None
 
 
 def is_too_long(reason: str) -> bool:
-    """Whether a request was refused for its tokens. HTTP 413 alone is about the bytes of its body."""
+    """Whether a request was refused because of its tokens. HTTP 413 by itself means the bytes of the body."""
     return _TOO_LONG.search(reason) is not None
 
 
 @dataclass
 class ThinkingHabits:
-    """What is known of a model: whether it thinks (None: not yet), where its thoughts begin, and how much it may."""
+    """What is known of a model's thoughts. `thinks` is None if unknown; `room` is the tokens added for thoughts."""
 
     thinks: bool | None = None
-    # Its chat template begins its thoughts, so that without an end nothing tells them from an answer.
+    # Whether the chat template starts the thoughts, so that thoughts without an end look like an answer.
     is_begun: bool = False
     room: int = ROOM
     finding_out: asyncio.Lock = field(default_factory=asyncio.Lock)
-    # How often it may still be asked for a short answer that shows whether it thinks.
+    # How often the short question that shows whether it thinks may still be asked.
     trials: int = _TRIALS
-    # The rooms of the last requests in a row that had less than was tried.
+    # The room of each of the last requests in a row that had less than `room`.
     _lesser: list[int] = field(default_factory=list)
 
     @property
@@ -66,11 +66,11 @@ class ThinkingHabits:
         if reply.thought:
             self.thinks = True
         elif self.thinks is None and reply.finish == "stop" and reply.text.strip():
-            # One that thinks shows it in every reply that comes to its end.
+            # A thinking model has thoughts in every reply that is not cut off.
             self.thinks = False
 
     def note_room(self, room: int) -> None:
-        """So much a request had that went through. A long one has less than the others."""
+        """Record the room of a request that was accepted. A long request may have less than others."""
         if room >= self.room:
             self._lesser.clear()
             return
@@ -81,9 +81,9 @@ class ThinkingHabits:
 
 
 class WithThinkingRoom:
-    """Asks again with room for thoughts where a reply was cut off in them, and from then on at once.
+    """Repeats a request with room for thoughts if its reply was cut off in them; later requests get the room at once.
 
-    What comes back has both replies' tokens and price. A reply that was cut off in its thoughts even so has no text.
+    The reply has the tokens and the price of both. If it is cut off in its thoughts again, its text is empty.
     """
 
     def __init__(self, inner: ChatModel, habits: ThinkingHabits, say: Callable[[str], None] = lambda _: None) -> None:
@@ -100,14 +100,14 @@ class WithThinkingRoom:
         if reply.thought or not reply.text.strip():
             habits.thinks = True
         if habits.thinks is None and habits.trials:
-            # Nothing tells an answer from thoughts that the chat template has begun, but a reply that comes to its end.
+            # If the chat template starts thoughts, only a complete reply shows whether a text is thoughts or an answer.
             async with habits.finding_out:
                 if habits.thinks is None and habits.trials:
                     return await self._find_out(request, reply)
         return await self._ask_with_room(request, reply) if habits.thinks else reply
 
     async def _find_out(self, request: Request, reply: Reply) -> Reply:
-        """Asked for one word. What was cut off may be too long to come to its end with any room."""
+        """Ask for one word to find out whether the model thinks: the request itself may be cut off with any room."""
         habits = self._habits
         try:
             word = await self._ask_with_room(
@@ -128,7 +128,7 @@ class WithThinkingRoom:
         return reply
 
     async def _ask_with_room(self, request: Request, cut_off: Reply | None = None) -> Reply:
-        """`cut_off` is what came without room, which is all there is where the model's context has none."""
+        """Ask with room. `cut_off` is the reply without room; it is returned if the model's context has none."""
         habits, room = self._habits, self._habits.room
         while room >= _LEAST_ROOM:
             try:
@@ -147,19 +147,19 @@ class WithThinkingRoom:
         return reply
 
     def _without_open_thought(self, reply: Reply) -> Reply:
-        """A cut-off reply without a mark is all thought where the chat template begins thoughts."""
+        """If the chat template starts thoughts, a cut-off reply without an end marker consists of thoughts only."""
         if self._habits.is_begun and reply.finish == "length" and not reply.reasoning:
             return replace(reply, text="", reasoning=reply.text)
         return reply
 
 
 def habits_of(is_known: bool, settings: ModelSettings) -> ThinkingHabits:
-    """Those of a model that was not heard yet. With a limit of its own it has that and no more."""
+    """The initial habits of a model. If the user set its `max_tokens`, no room is added."""
     return ThinkingHabits(thinks=is_known or None, room=ROOM if settings.max_tokens is None else 0)
 
 
 def _with_use_of(said: Reply, *replies: Reply) -> Reply:
-    """What was said, with what all of these replies have used."""
+    """The reply `said`, with the tokens and the price of all `replies`."""
     return replace(
         said,
         tokens_in=sum(reply.tokens_in for reply in replies),

@@ -1,4 +1,4 @@
-"""Shared by the exports: images written once, and JSON written row by row."""
+"""Shared by the exports: writes each image once, and JSON row by row."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
-# How many trainers, and many models' templates, mark the place of an image. A text that holds a mark itself, as HTML
-# does with <video>, would count as one more image or film and end the training. LLaMA-Factory uses the braces.
+# Many trainers and chat templates mark the place of an image like this. If a text contains a mark itself, such as
+# HTML's <video>, trainers would count one more image or video and stop. The form with braces is LLaMA-Factory's.
 IMAGE_MARK = "<image>"
 _MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 
@@ -23,7 +23,7 @@ def unmarked(text: str) -> str:
 
 
 def write_image(out: Path, folder: str, blob: str, blobs: Blobs) -> str:
-    """Write an image if it is not there yet; give its path within the export."""
+    """Write an image if it does not exist yet. Returns its path within the export."""
     data = blobs.get(blob)
     name = f"{folder}/{image_name(blob, data)}"
     if not (out / name).exists():
@@ -41,7 +41,7 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def write_json_array(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """One array, a row a line, for readers that load the whole file at once."""
+    """Write one JSON array with one row per line, for readers that load the whole file. Returns the number of rows."""
     count = 0
     with writing_to(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:

@@ -18,7 +18,7 @@ from spavl.store.files import write_text
 
 def export(run: RunFolder, out: Path) -> dict[str, int]:
     rows: dict[str, int] = {split: write_json_lines(out / f"{split}.jsonl", _rows(run, out, split)) for split in SPLITS}
-    # A set without rows cannot be loaded, so it is not named.
+    # An empty data set cannot be loaded, so it gets no entry.
     info = {f"spavl_{split}": _entry(split) for split, count in rows.items() if count}
     write_text(out / "dataset_info.json", json.dumps(info, indent=2) + "\n")
     return rows

@@ -20,7 +20,7 @@ from spavl.store.files import write_text
 
 _KEYWORDS: dict[QuestionKind, str] = {"easy": "easy", "hard": "hardd", "statement": "hards"}
 
-# What must not stand in the name of a folder, whatever a class is called.
+# Replaced in class names, because folder names cannot contain it.
 _FORBIDDEN = re.compile(r"[/\\\0]|^\.+$")
 
 

@@ -1,1 +1,1 @@
-"""Imports data sets made elsewhere as a run, from which training and evaluation continue."""
+"""Imports external data sets as a run, from which training and evaluation continue."""

@@ -1,4 +1,4 @@
-"""Makes a run from a data set made elsewhere; its stages up to the data set count as finished."""
+"""Makes a run from an external data set; its stages up to the data set count as finished."""
 
 import time
 from collections import Counter
@@ -52,25 +52,25 @@ from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
 
-# What an import makes of the pipeline.
+# The stages of the pipeline that an import writes.
 _STAGES = ("taxonomy", "selection", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
-# A model is trained on a question alone, and would learn answers that were written under other words than it is shown.
+# Training uses the question without a system prompt, so the model would learn answers to a prompt that it never sees.
 HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
-# An answer that is a turn of a user, a tool, or anybody but the assistant.
+# Reject reason: an answer is a turn of a user, a tool, or another role than the assistant.
 OTHERS_TURN = "not_by_assistant"
 
 
 class ImportedData:
-    """What is read of a data set. Samples go by; the rest, of which there is less, is held."""
+    """The rows of a data set as records. Samples are streamed; everything else is smaller and kept in memory."""
 
     def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, drops_system: bool) -> None:
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
         self._drops_system = drops_system
-        # The system prompts that were left out, and of how many rows.
+        # The dropped system prompts, with the number of rows of each.
         self.dropped_system: Counter[str] = Counter()
-        # Of how many pairs and test questions the image stood between the question's words.
+        # The number of pairs and test questions whose image was between words of the question.
         self.amid = 0
         self._classes = ClassMapping()
         self._seen: set[str] = set()
@@ -87,7 +87,7 @@ class ImportedData:
         return self._classes.all()
 
     def samples(self, rows: Iterable[ImportedRow]) -> Iterator[Sample]:
-        """The pairs, each once; test questions are put aside as they are met."""
+        """Yield the pairs without duplicates. Test questions are collected in `questions`."""
         for number, (row, look) in enumerate(self._looks.beside(rows, lambda row: not self._against(row))):
             if reason := self._against(row):
                 spoken = f", one of the answers is a turn of {row.other_speaker}" if reason == OTHERS_TURN else ""
@@ -204,23 +204,23 @@ class ImportedData:
 
 
 class ImportResult(NamedTuple):
-    """What an import gave: the rows of each split, what was left out and why, and what leaks between the splits."""
+    """The result of an import: rows by split, rejects by reason, and the leaks between splits."""
 
     rows: dict[str, int]
     rejects: dict[str, int]
     leaks: list[Leak]
-    # Questions asked in two splits about different images.
+    # The number of questions asked in two splits about different images.
     repeated: int
 
 
 def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> ImportResult:
-    """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
+    """Import a data set into a new run. With `drop_system`, rows lose their system prompt; else they are rejected."""
     began, origin = time.monotonic(), origin_of(name)
     holds(out, origin)
     folder = fetch(name)
     left = _told_of_unread(folder, screen)
     with RunFolder(out) as run:
-        # Fetching may have taken hours.
+        # Checked again: the download may have taken hours.
         _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
         made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
@@ -247,7 +247,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
 
 
 def holds(out: Path, origin: str) -> bool:
-    """Whether the run has the data set from there already. A run that has anything else is refused."""
+    """Whether the run already has this data set. Raises ConfigError if the run has other content."""
     with RunFolder(out, look_only=True) as run:
         return _holds(run, origin)
 
@@ -259,7 +259,7 @@ def _holds(run: RunFolder, origin: str) -> bool:
     if held is not None and held.origin != origin:
         what = f"this run holds another data set: {held.origin or 'one that it has built'}"
         raise ConfigError(what, where=place, then=then)
-    # An import would write over the tables of a build that has no data set yet.
+    # An import would overwrite the tables of a build that has no data set yet.
     if held is None and (others := [stage for stage in run.stages_begun() if not _is_from(run, stage, origin)]):
         raise ConfigError(f"this run holds other work already: {', '.join(others)}", where=place, then=then)
     if held is None and (calls := run.ledger.totals()["calls"]):
@@ -272,7 +272,7 @@ def _is_from(run: RunFolder, stage: str, origin: str) -> bool:
 
 
 def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
-    """Tell what of the data set is not read; give the files."""
+    """Print which columns and files of the data set are not read. Returns the files."""
     if unread := unread_of(folder):
         screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question depends on belongs into it")
     if left := passed_over(folder):
@@ -302,12 +302,12 @@ def _refuse_nothing(run: RunFolder, made: ImportedData) -> None:
 
 
 def origin_of(name: str) -> str:
-    """Where a run's manifests say that its data set came from."""
+    """The origin of the data set, as it is stored in the run's manifests."""
     return name if Path(name).is_dir() else f"{name} on the hub"
 
 
 def _audit(run: RunFolder, made: ImportedData, settings: DatasetConfig) -> LeakAudit:
-    """Find what stands in two splits, and leave it out of training if that is wanted."""
+    """Find leaks between the splits. With `leaks.drop`, remove the leaking samples."""
     asked = {
         question.id: AuditedQuestion(question.id, question.image_id, question.text)
         for question in made.questions.values()
@@ -360,12 +360,12 @@ def _told(rows: Iterator[ImportedRow], advance: Callable[[], None]) -> Iterator[
 
 
 def _luck(blob: str) -> float:
-    """Of an image, between 0 and 1, and the same in every import."""
+    """A number from 0 to 1 computed from the hash of an image, so that it is the same in every import."""
     return int(blob[-8:], 16) / 16**8
 
 
 def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Published:
-    """The judge's reasons and the guard's labels, from meta_files or from rich rows."""
+    """The judge's reasons and the guard's labels of a sample, from meta_files or from a rich row."""
     if fact:
         reasons = fact.reasons
         labels = [fact.label_of(row.chosen or ""), fact.label_of(row.rejected or "")]
@@ -380,7 +380,7 @@ def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Pub
 
 
 def _unfit(row: ImportedRow) -> str | None:
-    """Why a row cannot be used, if it cannot."""
+    """The reject reason of a row that cannot be used; else None."""
     if not row.is_encodable:
         return "lone_surrogate"
     if len(row.images) != 1:

@@ -1,4 +1,4 @@
-"""Maps class strings of a data set to leaves of a taxonomy. Broken strings are repaired and kept beside."""
+"""Maps class strings of a data set to leaves of a taxonomy. Broken strings are repaired; the original is kept, too."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category
 
 UNKNOWN = "unknown"
-# Published with a space missing.
+# The published strings lack a space.
 _REPAIRED = {
     "Representation & ToxicityHarms": "Representation & Toxicity Harms",
     "Human Autonomy & IntegrityHarms": "Human Autonomy & Integrity Harms",
@@ -15,7 +15,7 @@ _REPAIRED = {
 
 
 class ClassMapping:
-    """Gives each triple of class strings its leaf: one of the paper's tree if it names one, else a new one."""
+    """Maps each triple of class strings to a leaf: the paper's leaf of this name, or else a new one."""
 
     def __init__(self) -> None:
         self._shipped = {
@@ -51,5 +51,5 @@ class ClassMapping:
 
 
 def _spelling(triple: tuple[str, ...]) -> tuple[str, ...]:
-    """What two spellings of the same classes share: their letters."""
+    """The key by which class strings are compared: letters and digits only, without case."""
     return tuple(re.sub(r"[\W_]+", "", part).casefold() for part in triple)

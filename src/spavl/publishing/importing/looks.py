@@ -1,4 +1,4 @@
-"""Decodes images of an imported data set in sandboxed workers; they are kept upright and without metadata."""
+"""Decodes images of an imported data set in sandboxed workers; they are stored upright and without metadata."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,12 +13,12 @@ from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 from spavl.publishing.importing.sources import ImportedRow
 
-# Rows that are held while their images are decoded, for each worker.
+# Rows in memory for each worker while their images are decoded.
 _AHEAD = 4
 
 
 class ImportedImage(NamedTuple):
-    """An image that can be used: the hash of the bytes that are kept of it, and what it shows of itself."""
+    """A decoded image: the hash of its stored bytes, its size and its perceptual hash."""
 
     blob: str
     width: int
@@ -27,7 +27,7 @@ class ImportedImage(NamedTuple):
 
 
 class _SeenImage(NamedTuple):
-    # Nothing where the bytes that came hold the image and nothing else.
+    # The cleaned bytes; None if cleaning changed nothing.
     data: bytes | None
     width: int
     height: int
@@ -35,7 +35,7 @@ class _SeenImage(NamedTuple):
 
 
 class ImageImporter:
-    """Looks at each image once, however many rows show it. `keep` stores the bytes of one and gives their hash."""
+    """Decodes each image once, however many rows have it. `keep` stores an image's bytes and returns their hash."""
 
     def __init__(self, keep: Callable[[bytes], str]) -> None:
         self._keep, self._at_once = keep, cores()
@@ -48,7 +48,7 @@ class ImageImporter:
     def beside(
         self, rows: Iterable[ImportedRow], is_wanted: Callable[[ImportedRow], bool]
     ) -> Iterator[tuple[ImportedRow, ImportedImage | str]]:
-        """Each row with the look of its image, or with the reason why it has none."""
+        """Each row with its decoded image, or with the reason why there is none."""
         left = iter(rows)
         with ThreadPoolExecutor(self._at_once) as threads:
             while batch := list(islice(left, _AHEAD * self._at_once)):

@@ -1,9 +1,9 @@
-"""The published SPA-VL's `meta_files`: from an image's name and a question to all that its tables leave out.
+"""Reads the published SPA-VL's `meta_files`, which map an image's name and a question to facts that its tables lack.
 
 image_info/meta.json        url, caption and class of each image
 model_answer/{kind}.json    the twelve responders' answers to each question
 prefer/{kind}.json          the judge's two reasons
-safety/{kind}.json          a guard's word on each answer; undocumented, so read with care
+safety/{kind}.json          a guard's verdict on each answer; undocumented, so unknown values are ignored
 split/{kind}.json           which questions are of a kind
 """
 
@@ -19,7 +19,7 @@ from spavl.text.encodable import is_encodable
 
 _KINDS: tuple[tuple[str, QuestionKind], ...] = (("easy", "easy"), ("hardq", "hard"), ("hards", "statement"))
 _CHUNK = 2**20
-# How JSON spells half a character; two make a whole one.
+# JSON's escape of a surrogate: half a character, and two of them are a whole one.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _GET_AGAIN = "download it again; the import does without it if it is not there at all"
 _NOT_MODELS = {"image", "question", "chosen", "rejected", "reason1", "reason2", "id"}
@@ -29,7 +29,7 @@ Key = tuple[str, str]
 
 
 class QuestionMeta(NamedTuple):
-    """What is known of a question. Answers are kept as hashes of their texts, for there are a million of them."""
+    """What the files say about a question. Answers are kept as hashes, because there are a million of them."""
 
     kind: QuestionKind
     models: dict[int, list[str]]
@@ -37,11 +37,11 @@ class QuestionMeta(NamedTuple):
     reasons: tuple[str, ...]
 
     def model_of(self, answer: str) -> str:
-        """Who gave an answer; several may have given the same one."""
+        """The responder that gave an answer, or several that gave the same one, joined by "or"."""
         return " or ".join(self.models.get(hash(answer), ())) or "unknown"
 
     def label_of(self, answer: str) -> Label | None:
-        """The guard's word on an answer, if all who gave it got the same one."""
+        """The guard's label of an answer; None if unknown, or if it differs between responders that gave it."""
         found = {self.labels.get(model) for model in self.models.get(hash(answer), ())}
         return found.pop() if len(found) == 1 else None
 
@@ -55,7 +55,7 @@ class SpaVlMeta(NamedTuple):
 
 
 def read_meta(folder: Path) -> SpaVlMeta:
-    """All of it that is there; without any, the classes of the training rows stay unknown."""
+    """Read all files that exist. Without them, the classes of the training rows stay unknown."""
     images = {str(row.get("image", "")): row for row in _rows(folder / "image_info" / "meta.json")}
     facts: dict[Key, QuestionMeta] = {}
     for file, kind in _KINDS:
@@ -84,7 +84,7 @@ def _with(fact: QuestionMeta, part: str, row: dict[str, Any]) -> QuestionMeta:
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON array, read a piece at a time: these files hold a hundred megabytes each."""
+    """The objects of a JSON array, read in chunks, because each file has a hundred megabytes."""
     if not file.is_file():
         return
     decoder, buffer, number = json.JSONDecoder(), "", 0

@@ -1,4 +1,4 @@
-"""The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, spavl's own, or a trainer's."""
+"""Reads the rows of a data set on disk or on a hub, in the format of published SPA-VL, of spavl or of a trainer."""
 
 import json
 import re
@@ -19,9 +19,9 @@ from spavl.records import Split
 from spavl.text.encodable import is_encodable
 from spavl.text.file_groups import by_likes
 
-# What is read, the first where a split has both.
+# The formats that are read. If a split has both, the first is used.
 _ENDINGS = (".parquet", ".jsonl")
-# The name of a file that tells its place among others, and no split.
+# A file name that states the number of a shard, but no split.
 _ONLY_NUMBER = re.compile(r"(?:part-?)?\d+(?:-of-\d+)?")
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("train", "train", None),
@@ -35,21 +35,21 @@ _FORMS = (
     "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
     "or messages, rejected_response and images"
 )
-# What data sets are kept in, and what only tells of one that lies beside it.
+# Endings of files that may hold data, and names of files that only describe a data set.
 _TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
 _NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 _META = "meta_files"
-# What else is read of a row, by the columns of published SPA-VL and of spavl's own.
+# The other columns that are read, of published SPA-VL and of spavl's own data sets.
 _TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
 _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
 _TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
-# What is called a split's file here, as in train-*.parquet.
+# The file names of splits, as in train-*.parquet.
 NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
 _PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
 
 class ImportedRow(NamedTuple):
-    """A row in one form. An empty chosen answer is that of a test question, which has none."""
+    """A row of any format. The answers of a test question are None."""
 
     split: Split
     harmful: bool | None
@@ -57,20 +57,20 @@ class ImportedRow(NamedTuple):
     question: str | None
     chosen: str | None
     rejected: str | None
-    # What stands before the question for the model alone; a sample has no place for it.
+    # The system prompt; a sample has no field for it.
     system: str
-    # Whose turn one of the answers is, where it is not the assistant's.
+    # The role of an answer's turn if it is not the assistant's; else empty.
     other_speaker: str
-    # Whether the question's words stand before its image and after it.
+    # Whether the question has words both before and after its image.
     is_amid: bool
-    # Whatever else its data set says of it, by the name of the column.
+    # All cells of the row, by the name of the column.
     more: dict[str, Any]
-    # Whether its texts can be written; nothing is read of one of which they cannot.
+    # Whether its texts can be encoded as UTF-8; if not, nothing of the row is read.
     is_encodable: bool = True
 
 
 def fetch(name: str) -> Path:
-    """The folder of a data set: the one of this name here, or else a copy from the hub."""
+    """The folder of a data set: the local folder of this name, or else a download from the hub."""
     if Path(name).is_dir():
         return Path(name)
     repo, _, revision = name.partition("@")
@@ -90,15 +90,15 @@ def fetch(name: str) -> Path:
 
 
 def revision_of(folder: Path) -> str | None:
-    """The commit of a copy from the hub, by which its folder is named."""
+    """The commit of a download from the hub, whose folder has it as its name; None for any other folder."""
     return folder.name if re.fullmatch("[0-9a-f]{40}", folder.name) else None
 
 
 def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
-    """The files of data in the order of their splits. Where rich rows are, they stand for the plain ones.
+    """The data files in the order of their splits. If a split has rich rows, these are read instead of the plain ones.
 
-    Files of one split lie in one folder: several are several data sets, as those that a hub calls configs. Lines of
-    JSON are read of a split that has no Parquet files.
+    All files of a split must be in one folder: several folders may be several data sets, such as a hub's configs.
+    JSON lines are read only for a split without Parquet files.
     """
     every = sorted(file for ending in _ENDINGS for file in folder.rglob(f"*{ending}") if not _is_aside(folder, file))
     rich = [file for file in every if file.parent.name == "rich"]
@@ -125,9 +125,9 @@ def _refuse_several(folder: Path, start: str, files: Sequence[Path]) -> None:
 
 
 def passed_over(folder: Path) -> list[str]:
-    """The files of data that are not read, likes by one name: those of other splits, names and forms."""
+    """The data files that are not read, because of their split, name or format; similar names are grouped into one."""
     taken = {file for file, _, _ in files_of(folder)}
-    # What rich rows stand for is read with them.
+    # The plain files of a split count as read if its rich rows are read.
     rich = {_split_in(file) for file in taken if file.parent.name == "rich"}
     left = []
     for file in sorted(folder.rglob("*")):
@@ -138,24 +138,24 @@ def passed_over(folder: Path) -> list[str]:
 
 
 def _is_aside(folder: Path, file: Path) -> bool:
-    """Whether a file tells of a data set and is none of its rows."""
+    """Whether a file only describes a data set, or is in a hidden folder."""
     parts = file.relative_to(folder).parts
     return parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in parts)
 
 
 def _split_in(file: Path) -> str:
-    """By the name of a file, as of train-0000.parquet; of a hub's train/0000.parquet by that of its folder."""
+    """The split by the name of a file, such as train-0000.parquet; for a hub's train/0000.parquet, by its folder."""
     name = file.name.partition(".")[0]
     return file.parent.name.removeprefix("partial-") if _ONLY_NUMBER.fullmatch(name) else name.partition("-")[0]
 
 
 class _SurveyedFile(NamedTuple):
-    """What a file says of itself before its rows are read."""
+    """The facts about a file that are read before its rows."""
 
     rows: int
     names: tuple[str, ...]
     texts: tuple[str, ...]
-    # The type of its column of images, where that holds none.
+    # The type of its column of images if that type cannot hold images; else empty.
     no_images: str = ""
 
 
@@ -165,14 +165,14 @@ def count(folder: Path) -> int:
 
 
 def unread_of(folder: Path) -> list[str]:
-    """The columns of texts that nothing here reads, such as instructions; spavl's own rich rows tell much besides."""
+    """The text columns that the import does not read, such as instructions. Rich rows of spavl are not checked."""
     plain = [file for file, _, _ in files_of(folder) if file.parent.name != "rich"]
     texts = {name for each in rows_apart(_survey, plain) for name in each.texts}
     return sorted(texts - READ - _TOLD)
 
 
 def rows_of(folder: Path) -> Iterator[ImportedRow]:
-    """Every row, a few in memory at a time."""
+    """Every row of the data set, as a stream."""
     for file, split, harmful in files_of(folder):
         (surveyed,) = rows_apart(_survey, [file])
         names = set(surveyed.names)
@@ -196,12 +196,12 @@ def _answered(cells: Mapping[str, Any]) -> ConversationPair:
     try:
         return answered_of(cells)
     except (TypeError, AttributeError, ValueError, LookupError):
-        # What is no text and no list of turns asks nothing.
+        # A cell that is neither a text nor a list of turns has no question.
         return ConversationPair(None, None, None, "")
 
 
 def _images(row: row_files.BenchmarkRow, column: str, folder: Path) -> Sequence[bytes]:
-    """The images of a row, none where they cannot be had."""
+    """The images of a row; empty if they cannot be read."""
     found = row.maybe_images(column, (row.file.parent, folder))
     try:
         return found() if found else ()
@@ -214,7 +214,7 @@ def _survey(files: Sequence[Path]) -> Iterator[_SurveyedFile | FileOpened]:
         yield FileOpened(str(file))
         try:
             yield _survey_of_parquet(file) if file.suffix == ".parquet" else _survey_of_lines(file)
-        except Exception as error:  # what is no such file may fail in any way
+        except Exception as error:  # an invalid file may fail in any way
             what = f"not a {'Parquet file' if file.suffix == '.parquet' else 'file of JSON lines'}: {error}"
             raise ConfigError(what, where=str(file), then="download it again") from None
 

@@ -3,12 +3,12 @@
 import re
 from typing import Any, get_args
 
-# What is left of a list that Python wrote out: the published SPA-VL has it behind some texts, as letters or as a line.
+# The end of a printed Python list: some texts of the published SPA-VL end with it, after a newline or a literal `\n`.
 _STRAY_END = re.compile(r"""(?:\\n|\n)(['"])\s*\Z""")
 
 
 def without_stray_end(text: str) -> str:
-    """A text without a quotation mark on a line of its own at its end, where it closes no quotation."""
+    """The text without a last line that is only a quotation mark, unless the mark closes a quotation."""
     found = _STRAY_END.search(text)
     if found is None or re.search(rf"(?:\A|[\s(\[]){found[1]}", text[: found.start()]):
         return text
@@ -16,5 +16,5 @@ def without_stray_end(text: str) -> str:
 
 
 def known(value: Any, kind: Any) -> Any:
-    """A value that is one of a kind's words; None if it is another."""
+    """The value if it is one of the strings of the Literal type `kind`; else None."""
     return value if isinstance(value, str) and value in get_args(kind) else None

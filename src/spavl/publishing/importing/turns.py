@@ -1,10 +1,11 @@
 """Reads trainers' conversations as one question, two answers and a system prompt.
 
-OpenAI's turns have `role` and `content`, as with TRL and ms-swift; ShareGPT's have `from` and `value`, as with
-LLaMA-Factory, which may have a column `system` too. What is not one question with two answers is given without its
-question, and never made into one by leaving turns out. Whose turn an answer is, is told where it is no assistant's.
+OpenAI's turns have `role` and `content`, as with TRL and ms-swift. ShareGPT's have `from` and `value`, as with
+LLaMA-Factory, which may have a column `system`, too. If a conversation is not one question with two answers, its
+question is None: no turns are left out to make it one. If an answer is not a turn of the assistant, its role is
+reported.
 
-The parts of a text keep a space between them. Where the image stands is not kept: a question is asked after it.
+The parts of a text are joined with a space. The place of the image is not kept: it is shown before the question.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ _MARK = "<image>"
 class ConversationTurn(NamedTuple):
     role: str
     text: str
-    # Whether its image is a part of its own, and whether words stand before and after it.
+    # Whether it has an image as a part of its own, and whether words come both before and after that image.
     shows: bool = False
     is_amid: bool = False
 
@@ -30,15 +31,15 @@ class ConversationTurn(NamedTuple):
 
 
 class ConversationPair(NamedTuple):
-    """A question, which is missing where there is not just one, and its answers."""
+    """A question and its answers. The question is None if the conversation does not have exactly one."""
 
     question: str | None
     chosen: str | None
     rejected: str | None
     system: str
-    # Whose turn one of the answers is, where it is not the assistant's, such as a tool's.
+    # The role of an answer's turn if it is not the assistant's, such as a tool; else empty.
     other_speaker: str = ""
-    # Whether the question's words stand before its image and after it.
+    # Whether the question has words both before and after its image.
     is_amid: bool = False
 
 
@@ -47,19 +48,19 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
     chosen = _turns(row.get("chosen"), "assistant")
     rejected = _turns(next((row[name] for name in _REJECTED if row.get(name)), None), "assistant")
     if not chosen and len(asked) > 1 and asked[-1].role == "assistant":
-        # A conversation ends with the answer that is preferred.
+        # The conversation ends with the preferred answer.
         asked, chosen = asked[:-1], asked[-1:]
     spoken = (turn.text for turn in asked + chosen + rejected if turn.role == "system")
     said = [*(str(row.get(name) or "") for name in _SYSTEM), *spoken]
     asked, chosen, rejected = ([turn for turn in each if turn.role != "system"] for each in (asked, chosen, rejected))
-    # Without a prompt of its own, it is what both conversations begin with; with one, they may begin with it again.
+    # Without a prompt column, the prompt is the common beginning of both conversations. With one, they may repeat it.
     asked = asked or chosen[:-1]
     alike: tuple[list[tuple[str, str]], ...] = ([], [turn.said() for turn in asked])
     is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
     first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else ConversationTurn("", "")
     if not first.shows and not isinstance(row.get("question"), str):
-        # A question in a column of its own, or beside a part that is its image, has no such mark: what looks like
-        # one belongs to it.
+        # A question in its own column, or with its image as a separate part, has no image mark: text that looks like
+        # one belongs to the question.
         first = _unmarked(first)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
     answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
@@ -69,7 +70,7 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
 
 
 def _turns(value: Any, role: str) -> list[ConversationTurn]:
-    """A text alone is a turn of whoever speaks there."""
+    """The turns of a cell. A plain text is one turn of the given role."""
     if not value:
         return []
     if isinstance(value, str):
@@ -79,7 +80,7 @@ def _turns(value: Any, role: str) -> list[ConversationTurn]:
 
 
 def _turn(role: str, content: Any) -> ConversationTurn:
-    """A turn of a text, or of parts, of which the texts are put together."""
+    """A turn from a text, or from parts, whose texts are joined."""
     parts = [content] if isinstance(content, str | Mapping) else list(content or ())
     texts = ["" if _is_image(part) else _text(part) for part in parts]
     shown = [place for place, part in enumerate(parts) if _is_image(part)]
@@ -93,12 +94,12 @@ def _role(turn: Mapping[str, Any]) -> str:
 
 
 def _last(turns: Sequence[ConversationTurn], cell: Any) -> str | None:
-    """An answer that is there and says nothing is not one that is missing."""
+    """The text of the last turn. An empty cell is an empty answer, and any other cell without turns a missing one."""
     return turns[-1].text if turns else "" if cell == "" else None
 
 
 def _unmarked(turn: ConversationTurn) -> ConversationTurn:
-    """Without the mark that says where its one image stands."""
+    """The turn without the first image mark in its text."""
     if _MARK not in turn.text:
         return turn
     before, _, after = turn.text.partition(_MARK)

@@ -14,7 +14,7 @@ __all__ = ["FilterInput", "ImageFilter", "SimilarityFilter", "filters_of"]
 
 @lru_cache(maxsize=1)
 def filters_of(settings: DownloadsConfig) -> tuple[ImageFilter, ...]:
-    """The filters that these settings ask for, the cheapest first. Models are loaded here, once a worker."""
+    """The filters that the settings turn on, the cheapest first. Models are loaded here, once per worker."""
     filters: list[ImageFilter] = [ShorterSideFilter(settings.min_side), AspectRatioFilter(settings.max_aspect_ratio)]
     if settings.min_similarity is not None:
         filters.append(SimilarityFilter(settings.min_similarity))

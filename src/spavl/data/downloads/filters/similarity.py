@@ -5,7 +5,7 @@ from spavl.errors import ConfigError
 
 
 class SimilarityFilter:
-    """How well the source holds image and caption to fit. Where it does not say, `scoring` asks a model."""
+    """The similarity of image and caption that the source states. Without one, `caption_scores` computes it."""
 
     name, reason = "similarity", "unlike_caption"
 

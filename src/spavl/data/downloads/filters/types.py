@@ -6,16 +6,16 @@ from PIL import Image
 
 
 class FilterInput(NamedTuple):
-    """A decoded image, and what its source says of it."""
+    """A decoded image with its source's metadata."""
 
     pixels: Image.Image
     caption: str
-    # How well the source holds image and caption to fit.
+    # Similarity of image and caption by the source; None if it states none.
     similarity: float | None
 
 
 class ImageFilter(Protocol):
-    """`measure` gives a number, stored as `name=number`; an image that `refuses` it is rejected for `reason`."""
+    """`measure` returns a number, stored as `name=number`. `refuses` decides on it; `reason` is the reject reason."""
 
     @property
     def name(self) -> str: ...

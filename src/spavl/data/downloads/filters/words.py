@@ -9,23 +9,23 @@ from PIL import Image
 from spavl.data.downloads.filters.types import FilterInput
 from spavl.errors import MissingExtra, how_to_install
 
-# Finding text takes time by the pixel. The network sees the shorter side at this length, whatever it is given.
+# The time to find text grows with the pixels. The network scales the shorter side to this length in any case.
 _SHORTER_SIDE, _LONGER_SIDE = 736, 2208
-# The network that finds text takes fur, leaves and olives for it; the one that reads does not. Of a line, a start this
-# many times as long as high is enough to tell.
+# The detection network takes fur, leaves and olives for text; the recognition network does not. To tell, it needs only
+# the start of a line, this many times as long as high.
 _LEAST_SURE, _LEAST_CHARACTERS, _START = 0.6, 2, 6
 # Lines no further apart than this many of their heights are one block of text.
 _GAP = 1.5
-# So many pieces of text, of whatever size, are a full page.
+# This many lines of text, of any size, count as a full page.
 _PAGE = 40
-# The network reads so many at a time.
+# Batch size of the recognition network.
 _AT_A_TIME = 6
 
 
 class TextAreaFilter:
-    """The share of the image that blocks of readable text cover, or its lines as a share of a page's if that is more.
+    """The larger of two: the share of the image that readable text covers, and its number of lines over a full page's.
 
-    Nothing is read after the share is too large: of an image that is refused, it is the least that it can be.
+    Reading stops once the share is too large, so the stored share of a refused image is a lower bound.
     """
 
     name, reason = "words", "too_many_words"
@@ -35,7 +35,7 @@ class TextAreaFilter:
         self._ocr = _reader()
 
     def measure(self, seen: FilterInput) -> float:
-        # The networks were fed with BGR.
+        # The networks expect BGR.
         image = np.ascontiguousarray(np.asarray(_shrunk(seen.pixels))[:, :, ::-1])
         found, _ = self._ocr.text_det(image)
         boxes = sorted(found if found is not None else (), key=_area, reverse=True)
@@ -66,10 +66,10 @@ def _is_text(text: str, sure: float) -> bool:
 
 
 def _covered(lines: Sequence[Any], shape: tuple[int, int]) -> float:
-    """The share of the image that the lines cover together, with the gaps between those of one block."""
+    """The share of the image that the lines cover together, including the gaps between lines of one block."""
     if not lines:
         return 0.0
-    # Comes with the network.
+    # OpenCV is a dependency of rapidocr-onnxruntime.
     import cv2
 
     mask = np.zeros(shape, dtype=np.uint8)
@@ -85,7 +85,7 @@ def _height(line: Any) -> float:
 
 
 def _area(corners: Any) -> float:
-    """Of a polygon, by the shoelace formula."""
+    """The area of a polygon, by the shoelace formula."""
     x, y = np.asarray(corners, dtype=np.float64).T
     return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
 

@@ -1,1 +1,1 @@
-"""Readers of unsorted sources: one file for each format, each gives a stream of entries."""
+"""Readers of unsorted sources: one file for each format, each of which yields entries."""

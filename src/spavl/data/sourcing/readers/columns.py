@@ -1,4 +1,4 @@
-"""Finds LAION's columns under the spellings that other data sets use."""
+"""Finds LAION's columns under the names that other data sets use."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ _SPELLINGS = {
     "text": ("text", "caption", "topcaption", "alttext", "alt", "title", "description", "llavacaption", "prompt"),
     "license": ("license", "licence", "rights", "licenseurl"),
     "similarity": ("similarity", "clipsimilarity", "clipsimilarityvitl14", "clipsimilarityvitb32", "clipscore"),
-    # Of the image as it stands there; what it was before somebody shrunk it has other names.
+    # The size of the image as stored. Data sets use other names for the size before they scaled it down.
     "width": ("width", "imagewidth"),
     "height": ("height", "imageheight"),
     "unsafe": ("punsafe", "unsafe", "nsfwscore", "nsfwscoreopennsfw2"),
@@ -21,7 +21,7 @@ _SPELLINGS = {
 
 
 class SourceColumns(NamedTuple):
-    """The names that a table gives to what is read of it."""
+    """The table's own names of the columns that are read; None for a column that it does not have."""
 
     file: str | None
     url: str | None
@@ -36,7 +36,7 @@ class SourceColumns(NamedTuple):
         return self.file is not None or self.url is not None
 
     def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> SourceEntry | SkippedEntry:
-        """A row that names its image: a file beside the table, or else a URL."""
+        """The entry of a row that names its image by a file beside the table, or else by a URL."""
         place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
         if not name or leads_out(name) or not _is_file(table.parent / name):
             return self.entry(row, place, "", limits)
@@ -45,7 +45,7 @@ class SourceColumns(NamedTuple):
         return self.entry(row, place, f"file:{table.parent / name}", limits)
 
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
-        """A row as an entry. `source` is where its image lies; where that is empty, its URL is it."""
+        """The entry of a row. `source` is the source of its image; if empty, the row's URL is used."""
         unsafe = number(row.get(self.unsafe or ""))
         if limits.max_unsafe is not None and unsafe is not None and unsafe > limits.max_unsafe:
             return SkippedEntry(place, "punsafe")
@@ -53,7 +53,7 @@ class SourceColumns(NamedTuple):
             return SkippedEntry(place, "stated_too_small")
         written = str(row.get(self.url or "") or "").strip()
         scheme, _, rest = written.partition("://")
-        # A scheme may be written in capitals. One spelling makes one source of one address.
+        # A scheme may be written in capitals. In lower case, the same address is always the same source.
         url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""
         if not source and not url:
             return SkippedEntry(place, "no_file" if self.url is None else "no_url")
@@ -62,7 +62,7 @@ class SourceColumns(NamedTuple):
         return SourceEntry(source or url, said, license, number(row.get(self.similarity or "")), url)
 
     def _sides(self, row: Mapping[str, Any]) -> list[float]:
-        """Those that are stated; a side of nothing is none."""
+        """The stated width and height; a side of 0 counts as not stated."""
         stated = (number(row.get(name or "")) for name in (self.width, self.height))
         return [side for side in stated if side is not None and side > 0]
 
@@ -78,7 +78,7 @@ def find_columns(names: Iterable[str]) -> SourceColumns:
 
 
 def _is_file(path: Path) -> bool:
-    """A stranger's name may be longer than a disk allows."""
+    """Whether the path is a file. False if the untrusted name is one that the file system rejects, such as too long."""
     try:
         return path.is_file()
     except OSError:

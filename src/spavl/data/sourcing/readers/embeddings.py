@@ -1,5 +1,6 @@
-"""Vectors of images that were made elsewhere, as clip-retrieval writes them: `img_emb/img_emb_0000.npy`, whose rows
-are those of `metadata/metadata_0000.parquet`. LAION's come in this form.
+"""Reads image embeddings in clip-retrieval's format, which LAION uses.
+
+The rows of `img_emb/img_emb_0000.npy` belong to the rows of `metadata/metadata_0000.parquet`.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ _TABLES, _VECTORS = ("metadata", "metadata_"), ("img_emb", "img_emb_")
 
 
 def beside(table: Path) -> Path | None:
-    """The file of vectors that belongs to a table, if there is one."""
+    """The file of vectors that belongs to a table; None if there is none."""
     folder, start = _TABLES
     if table.parent.name != folder or not table.stem.startswith(start):
         return None
@@ -25,14 +26,14 @@ def beside(table: Path) -> Path | None:
 
 
 class EmbeddingFiles:
-    """Reads single rows; a file is mapped and never held. `size` is that of the model whose vectors they must be."""
+    """Reads single rows of memory-mapped files. `size` is the vector size of the model, which the files must have."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._path, self._rows = "", _none()
 
     def get(self, place: str) -> Vector | None:
-        """The vector at `PATH#ROW`, of length 1; None where there is none of any use."""
+        """The vector at `PATH#ROW`, scaled to length 1; None if it is missing, zero or not finite."""
         path, _, row = place.rpartition("#")
         if path != self._path:
             self._path, self._rows = path, self._opened(path)

@@ -1,49 +1,49 @@
-"""What every reader yields: images with their captions, and what was left out."""
+"""The types that every reader yields: images with their captions, and skipped entries."""
 
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 NO_LICENSE = "unknown"
-# What is said of an image is read up to here.
+# Longer captions are cut at this length.
 LONGEST_TEXT = 2**16
 
 
 class SourceEntry(NamedTuple):
-    """An image of a source: where its bytes are fetched, and what the source says of it."""
+    """An image of a source: where to fetch its bytes, and its metadata."""
 
     source: str
     caption: str
     license: str = NO_LICENSE
-    # How well image and caption fit, by whoever made the source.
+    # Similarity of image and caption as the source states it.
     similarity: float | None = None
-    # Where it was found on the web; empty where the source does not say.
+    # Where it was found on the web; empty if unknown.
     url: str = ""
-    # Where a vector of it lies that was made elsewhere, as PATH#ROW.
+    # Where the source has its embedding, as PATH#ROW; empty if nowhere.
     vector: str = ""
 
 
 class RowLimits(NamedTuple):
-    """Which rows are left out by what is stated of them; None where it does not matter."""
+    """Limits on stated values beyond which rows are left out; None for no limit."""
 
     max_unsafe: float | None = None
     min_side: int | None = None
 
 
 class SkippedEntry(NamedTuple):
-    """Something in a source that gives no entry."""
+    """A row, file or member of a source that is not used, and the reason."""
 
     place: str
     reason: str
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name written by a stranger means a place outside the folder or archive it stands in."""
+    """Whether an untrusted file name points outside its folder or archive."""
     return name.startswith(("/", "~")) or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts
 
 
 def number(value: object) -> float | None:
-    """A number as a stranger wrote it, if it is one."""
+    """An untrusted value as a number; None if it is not a number or out of range."""
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -22,7 +22,7 @@ def from_folder(folder: Path) -> Iterator[SourceEntry | SkippedEntry]:
 
 
 def caption_in(file: os.DirEntry[str], inside: Path) -> str:
-    """What the text file beside an image says, if it is in the folder."""
+    """The text of the file beside an image; empty if the file is a link that leads outside the folder."""
     if leads_outside(file, inside):
         return ""
     with Path(file.path).open(encoding="utf-8", errors="replace") as opened:

@@ -32,11 +32,11 @@ def from_csv(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
 
 
 def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
-    """The rows; None for one that cannot be read, which says nothing of those behind it."""
+    """The rows; None for a row that cannot be read, since the rows after it may be readable."""
     while True:
         try:
             row = next(rows)
-            # The module has a limit too, but it is the whole process's, and others may have raised it.
+            # The csv module has its own limit, but it is global to the process, and other code may have raised it.
             yield None if any(len(field or ()) > _LONGEST_FIELD for field in row.values()) else row
         except csv.Error:
             yield None
@@ -70,7 +70,7 @@ def _opened(file: Path) -> TextIO:
 
 
 def _lines(opened: TextIO) -> Iterator[str]:
-    """Lines up to a bound: a packed file may hold one of many gigabytes. What lies beyond it is passed over."""
+    """The lines, each cut at a limit, because a compressed file may hold a line of many gigabytes."""
     while line := opened.readline(_LONGEST_LINE):
         yield line
         while line and not line.endswith(("\n", "\r")):

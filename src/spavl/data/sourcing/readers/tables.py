@@ -1,4 +1,4 @@
-"""Parquet and Arrow: rows that name an image, or contain it, as `datasets` writes them."""
+"""Parquet and Arrow: rows that name an image, or contain it as `datasets` writes it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from spavl.imaging.tables.columns import holds_images
 from spavl.imaging.tables.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
-# Of an image with several captions, so many are read.
+# If an image has several captions, at most this many are read.
 _MOST_SAID = 16
-# With these, a text that many rows share can be had without being unpacked for each of them.
+# With these encodings, a text that many rows share can be read without a copy for each row.
 _SHARED_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 class _Format(NamedTuple):
-    """How the tables of one format are read; `scheme` begins the source of an image in one."""
+    """How to read the tables of one format. `scheme` is the prefix of the source of an image in such a table."""
 
     scheme: str
     schema: Callable[[str], Any]
@@ -52,13 +52,13 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
     if not columns.name_images() and inside is None:
         yield SkippedEntry(str(file), "no_url_column")
         return
-    # The images themselves are not read here.
+    # The column of images is not read here.
     wanted = [name for name in columns if name is not None and name != inside]
     vectors = beside(file)
     row = 0
     for batch in form.batches(str(file), wanted):
         read = [_values(batch.column(name)) for name in wanted]
-        # A table of nothing but images has rows, but no columns that are wanted.
+        # A table with no other column than images has rows, but no wanted columns.
         for cells in zip(*read, strict=True) if wanted else [()] * batch.num_rows:
             said = dict(zip(wanted, cells, strict=True))
             if inside:
@@ -71,7 +71,7 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
 
 
 def _is_said(kind: Any) -> bool:
-    """Whether a column may say something of an image: a value, or a list of such."""
+    """Whether a column may hold metadata of an image: scalars, or lists of scalars."""
     inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
     return not pa.types.is_nested(inner)
 
@@ -82,7 +82,7 @@ def _image_column(schema: Any) -> str | None:
 
 
 def _parquet_batches(file: str, wanted: list[str]) -> Iterator[Any]:
-    """Texts as places in a dictionary; where that cannot be had, one row at a time."""
+    """Batches with texts as dictionary indices; one row at a time if the file's encodings do not allow that."""
     with pq.ParquetFile(file) as table:
         check_parquet(file, table.metadata)
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
@@ -90,7 +90,7 @@ def _parquet_batches(file: str, wanted: list[str]) -> Iterator[Any]:
         texts = [part for part in parts if part.physical_type == "BYTE_ARRAY" and _is_of(part.path_in_schema, wanted)]
     shared = all(_SHARED_ENCODINGS.issuperset(part.encodings) for part in texts)
     names = sorted({part.path_in_schema for part in texts}) if shared else None
-    # Else whole row groups are fetched ahead, and some tables have one.
+    # With `pre_buffer`, whole row groups would be read ahead, and some tables have only one.
     with pq.ParquetFile(file, pre_buffer=False, read_dictionary=names) as table:
         yield from table.iter_batches(_ROWS_AT_ONCE if shared else 1, columns=wanted)
 
@@ -102,13 +102,13 @@ def _is_of(path: str, wanted: Sequence[str]) -> bool:
 def _arrow_batches(file: str, wanted: list[str]) -> Iterator[Any]:
     for _, batch in read_batches(file):
         chosen = batch.select(wanted)
-        # Nothing in it was looked at yet, and its numbers may lead anywhere.
+        # The data is untrusted and not checked yet: its offsets may point anywhere.
         chosen.validate(full=True)
         yield from (chosen.slice(first, _ROWS_AT_ONCE) for first in range(0, chosen.num_rows, _ROWS_AT_ONCE))
 
 
 def _values(column: Any) -> list[Any]:
-    """The cells of a column. Each text is cut before the next is unpacked, for many rows may share a vast one."""
+    """The cells of a column. Each text is cut before the next is decoded, as many rows may share a very long one."""
     if pa.types.is_primitive(column.type):
         return list(column.to_pylist())
     if not isinstance(column, pa.DictionaryArray):

@@ -15,7 +15,7 @@ _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, Recur
 
 def from_tar(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
-        # Members are read at their places later, so the tar must not be packed.
+        # Members are read by offset later, so the tar must not be compressed.
         with tarfile.open(file, "r:") as tar:
             yield from _samples(file, tar, limits)
             if _ends_early(tar):
@@ -25,7 +25,7 @@ def from_tar(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
 
 
 def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
-    """The members of one sample stand together and share the name before the first dot."""
+    """The entries of a tar. The members of one sample are adjacent and share the name before the first dot."""
     key, image, said = "", "", dict[str, Any]()
 
     def sample() -> Iterator[SourceEntry | SkippedEntry]:
@@ -34,7 +34,7 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
 
     try:
         for member in tar:
-            tar.members = []  # type: ignore[attr-defined]  # else it keeps every member it has met
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps every member that it has read
             folder, _, name = member.name.rpartition("/")
             stem, _, kind = name.partition(".")
             place = f"{file}#{member.name}"
@@ -58,7 +58,7 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
 
 
 def _ends_early(tar: tarfile.TarFile) -> bool:
-    """Whether the members ended at something that is no end: `tarfile` itself says nothing of that."""
+    """Whether the members end at data that is not an end mark; `tarfile` does not report that."""
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     return any(tar.fileobj.read(tarfile.BLOCKSIZE))

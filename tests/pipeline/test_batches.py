@@ -16,6 +16,7 @@ from aiohttp import web
 
 from spavl.config import write_config
 from spavl.errors import BudgetError, ConfigError, ProviderError
+from spavl.models.backends.openai import OpenAIModel
 from spavl.models.batch_api import queue
 from spavl.models.factory import ModelFactory
 from spavl.models.types import Reply, ask_about
@@ -235,6 +236,16 @@ def test_the_spend_stop_is_never_passed(tmp_path: Path) -> None:
         assert set(server.paid.values()) == {1}
 
 
+def test_a_model_of_unknown_price_is_not_queued_under_a_spend_stop(tmp_path: Path) -> None:
+    """A server on this machine is free, so the price of another one is left out here."""
+    with BatchServer(answer) as server, RunFolder(tmp_path / "run") as run:
+        batches = queue.BatchQueue(tmp_path, run.ledger, Budget(1.0), BatchConfig())
+        model = batches.open(OpenAIModel("writer", server.url), None, "writer", "questions")
+        with pytest.raises(ConfigError, match="no price is known"):
+            asyncio.run(model.ask(ask_about(None, "anything")))
+        assert not server.paid
+
+
 def test_an_answer_that_cannot_be_read_is_asked_for_again_and_may_be_billed_twice(tmp_path: Path) -> None:
     seen: set[str] = set()
 
@@ -283,8 +294,8 @@ def test_a_model_known_to_think_has_room_in_batches_and_its_requests_keep_their_
 
     async def ask_all(run: RunFolder, url: str) -> list[Reply]:
         budget, uri = Budget(None), f"openai/guard-thinking@{url}"
-        desk = queue.BatchQueue(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
-        factory = ModelFactory(run.ledger, budget, batches=desk, batched=(uri,))
+        batches = queue.BatchQueue(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
+        factory = ModelFactory(run.ledger, budget, batches=batches, batched=(uri,))
         try:
             for _ in range(3):
                 asked = await asyncio.gather(*map(factory.open(uri, "test").ask, requests), return_exceptions=True)

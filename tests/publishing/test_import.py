@@ -298,7 +298,7 @@ def test_a_set_that_was_brought_in_has_its_card_at_once_with_the_license_it_is_g
 ) -> None:
     run = bring_in(copy, tmp_path / "run", "--license", "cc-by-4.0")
     card = (run / "dataset" / "README.md").read_text()
-    assert 'license: "cc-by-4.0"' in card and f"they come from {copy}" in card
+    assert 'license: "cc-by-4.0"' in card and f"they come from {copy.name}" in card and str(tmp_path) not in card
     assert "were wanted" not in card, "it has the tests that it came with"
 
 

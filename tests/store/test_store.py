@@ -443,6 +443,9 @@ def test_a_sealed_stage_can_be_read_without_spavl(tmp_path: Path) -> None:
     put_all(ledger, a_call("a"), a_call("b"), a_call("c", stage="verdicts"))
     ledger.seal("responses")
     ledger.seal("nothing yet")
+    asyncio.run(ledger.give_up(ledger.calls("verdicts")))
+    (tmp_path / "verdicts.parquet").write_bytes(b"as it was sealed before")
+    ledger.seal("verdicts")
     ledger.close()
     assert pq.read_table(tmp_path / "responses.parquet").to_pylist() == [asdict(a_call("a")), asdict(a_call("b"))]
     assert files_in(tmp_path) == ["calls.sqlite", "responses.parquet"]

@@ -1,7 +1,7 @@
 """The number of tokens of an image, by model.
 
-The rules are those that the makers publish. A model that no rule knows is taken to see
-`UNKNOWN` tokens an image, and whoever estimates a price says so.
+The rules are those that the model's makers publish. Without a rule, `UNKNOWN` tokens per image are
+assumed, and cost estimates say so.
 """
 
 import functools
@@ -16,14 +16,14 @@ from PIL import Image, UnidentifiedImageError
 from spavl.models.types import ImageData
 
 UNKNOWN = 1024
-# What is set aside for one where no rule knows the model: high-resolution models see up to this many.
+# The tokens per image that a budget reserves for a model without a rule: high-resolution models use up to this many.
 _UNKNOWN_MOST = 4096
-# The size that is assumed of bytes whose header cannot be read.
+# The size that is assumed if the header of an image cannot be read.
 _USUAL_SIZE = (1024, 1024)
 
 
 def _tiles(base: int, tile: int) -> Callable[[int, int], int]:
-    """OpenAI's rule of tiles: fit into 2048, shorter side to 768, then squares of 512."""
+    """OpenAI's rule: fit into 2048, scale the shorter side to 768 at most, then count tiles of 512."""
 
     def cost(width: int, height: int) -> int:
         scale = min(1.0, 2048 / max(width, height))
@@ -45,7 +45,7 @@ def _always(tokens: int) -> Callable[[int, int], int]:
 
 
 def _anyres(width: int, height: int) -> int:
-    """LLaVA-NeXT: the whole, and up to four tiles of 336."""
+    """LLaVA-NeXT: the whole image, and up to four tiles of 336."""
     return 576 * (1 + min(4, math.ceil(width / 336) * math.ceil(height / 336))) + 24
 
 
@@ -75,7 +75,7 @@ class ImageTokenRule(NamedTuple):
 
 
 def knows(model: str) -> bool:
-    """Whether a rule tells what this model sees of an image."""
+    """Whether there is a rule for this model."""
     return _rule(model) is not None
 
 
@@ -83,7 +83,7 @@ def tokens_of(image: ImageData, model: str) -> ImageTokenRule:
     rule = _rule(model)
     if rule is None:
         return ImageTokenRule(UNKNOWN, _UNKNOWN_MOST)
-    return ImageTokenRule(*[rule(*_size(image))] * 2)
+    return ImageTokenRule(*[rule(*_size(image.data))] * 2)
 
 
 @functools.cache
@@ -91,9 +91,11 @@ def _rule(model: str) -> Callable[[int, int], int] | None:
     return next((rule for pattern, rule in _RULES if re.search(pattern, model.lower())), None)
 
 
-def _size(image_data: ImageData) -> tuple[int, int]:
+# Few, since they hold the images: one is shown to many models in turn.
+@functools.lru_cache(maxsize=16)
+def _size(data: bytes) -> tuple[int, int]:
     try:
-        with Image.open(io.BytesIO(image_data.data)) as image:
+        with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             return max(1, width), max(1, height)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -102,7 +104,7 @@ def _size(image_data: ImageData) -> tuple[int, int]:
 
 @functools.cache
 def stand_in(width: int, height: int) -> ImageData:
-    """An image of this size, for the time when the true one is not there yet."""
+    """A blank image of this size, in place of one that is not downloaded yet."""
     stream = io.BytesIO()
     Image.new("1", (width, height)).save(stream, "PNG")
     return ImageData.of(stream.getvalue())

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from spavl import __version__
 from spavl.data.dataset.config import SPEC, LeaksConfig
+from spavl.data.dataset.lineage import without_parents
 from spavl.data.dataset.notes import DatasetCounts, DatasetNotes, LongerChosen
 from spavl.data.dataset.shards import ParquetShards, yaml_features
 from spavl.data.preferences.notes import PreferencesNotes
@@ -24,14 +25,14 @@ from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 
-# What stands in the card for the name that a hub will know the set by; `spavl data push` puts it in.
+# Placeholder in the card for the name of the data set on a hub; `spavl data push` fills it in.
 REPO = "OWNER/NAME"
 _CONFIG_OF_FOLDER = {"data": "default"}
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
 class DataFile(NamedTuple):
-    """A split of the data set, by its config and split in the hub's terms."""
+    """A split of the data set, with its config and split as a hub names them."""
 
     folder: str
     config: str
@@ -44,7 +45,7 @@ class DataFile(NamedTuple):
 
 
 class PublishedSet(NamedTuple):
-    """The notes of the data set without which it has no card."""
+    """The notes of the data set that a card requires."""
 
     files: Sequence[DataFile]
     counts: DatasetCounts
@@ -57,7 +58,7 @@ def write_card(
 ) -> None:
     """Write README.md and its charts into the folder of the data set, if there is one.
 
-    One that an older spavl imported left fewer notes; it keeps the card it has until it is imported again.
+    A data set that an older spavl imported lacks some notes. It keeps its old card until it is imported again.
     """
     folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
     if manifest is None or not folder.is_dir():
@@ -79,7 +80,7 @@ def write_card(
         groups=len({leaf.group for leaf in leaves}),
         version=__version__,
         seed=seed,
-        origin=manifest.origin,
+        origin=manifest.origin and without_parents(manifest.origin),
         miniature=_is_miniature(models),
         columns=len(_schema(folder / "rich").names),
         files=files,
@@ -121,7 +122,7 @@ def _template() -> Any:
 
 
 def _cell(text: object) -> str:
-    """A name from outside, fit for a cell of a table."""
+    """An untrusted name, escaped for a cell of a table."""
     return formatting.plain(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
@@ -130,7 +131,7 @@ def _schema(folder: Path) -> Any:
 
 
 def _head(folder: Path, published: PublishedSet) -> str:
-    """The YAML that the hub and `load_dataset` read. Every scalar is written as JSON, which is YAML too."""
+    """The YAML header that hubs and `load_dataset` read. Names and paths are written as JSON, which is valid YAML."""
     size = next((name for limit, name in _SIZES if published.counts.total.pairs < limit), "n>10M")
     lines = [
         f"license: {json.dumps(published.license)}",
@@ -169,7 +170,7 @@ def _share(longer: LongerChosen) -> str:
 
 
 def _meant(notes: BuildNotes) -> Iterator[str]:
-    """Who says which questions ask for harm, and who does not."""
+    """Who checked whether the questions ask for harm, and how often the guard contradicts the intended label."""
     rows = notes.question_verdicts.contradictions
     if not rows:
         return
@@ -195,7 +196,7 @@ def _contradicted(rows: Sequence[ContradictionRow], meant: str, other: str, hits
 
 
 def _asked(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tuple[str, str]]:
-    """Who was asked in which role, and by which prompt of the user's own."""
+    """The models of each role, and the user's own prompt if one was used."""
     for role, names, own in (
         ("writer", _names(models.writer), None),
         ("responders", models.responders or (), None),
@@ -217,7 +218,7 @@ def _is_miniature(models: RunModels) -> bool:
 
 
 def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category]) -> Iterator[str]:
-    """What a user of this very set should know, as far as the run can tell."""
+    """The limitations of this data set that can be derived from the run."""
     counts = published.counts
     yield "Every label is a machine's; no person has checked these rows."
     yield from (f"Beware: {failure}." for failure in notes.failed_canaries)
@@ -244,7 +245,7 @@ def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Categor
 
 
 def _short(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category]) -> Iterator[str]:
-    """Where there is less than was wanted."""
+    """Where the data set has fewer questions or images than the settings asked for."""
     wanted = notes.dataset.test_questions_wanted
     made = {file.split: file.written.rows for file in published.files if file.config == "test"}
     for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
@@ -255,7 +256,7 @@ def _short(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category
 
 
 def _imported(notes: DatasetNotes) -> Iterator[str]:
-    """What two splits share, and what the rows of an import lost."""
+    """What two splits share, and what an import changed in its rows."""
     if left_in := notes.leaks_left_in:
         yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
     if repeated := notes.repeated_questions:
@@ -270,7 +271,7 @@ def _imported(notes: DatasetNotes) -> Iterator[str]:
 
 
 def _judged(notes: PreferencesNotes) -> Iterator[str]:
-    """How far the judge of the pairs can be trusted."""
+    """How reliable the judge of the pairs is: consistency, bias warnings, agreement with a second judge."""
     if notes.trust and notes.trust.consistent:
         consistent = _rate(notes.trust.consistent)
         yield f"The judge names the same winner in both orders in {consistent} of the pairs."
@@ -283,7 +284,7 @@ def _judged(notes: PreferencesNotes) -> Iterator[str]:
 
 
 def _audited(leaks: LeaksConfig) -> Iterator[str]:
-    """Where the search for leaks between splits was weaker than it is by default."""
+    """Where the search for leaks between splits was weaker than with the default settings."""
     usual = LeaksConfig()
     nearer, above = leaks.near_image_bits, leaks.question_similarity
     said = f"(`dataset.leaks.near_image_bits = {nearer}`)"

@@ -12,6 +12,7 @@ later stages will read. If an earlier stage is finished, its rows are read from 
 example rows, each of which stands for many.
 """
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -29,7 +30,7 @@ from spavl.store import RunFolder
 R = TypeVar("R", bound=Record)
 C = TypeVar("C", bound=BaseModel)
 
-# At most so many rows are estimated one by one; of more, an even subsample stands for all.
+# The largest number of rows that are estimated one by one; of more, a random sample stands for all.
 _MAX_ROWS = 20_000
 # The blob of an image that is not downloaded yet begins with this.
 _TO_BE_FOUND = "to be found: "
@@ -92,11 +93,11 @@ class CostContext(Generic[C]):
         return [Weighted(image, times * share) for image, times in originals]
 
     def open(self, uri: str, times: float, words: float, own: ModelSettings = NONE) -> ChatModel:
-        """A model that counts each call `times` times and assumes replies of so many words."""
+        """A model that counts each call `times` times and assumes replies of `words` words."""
         return self.counting(times, words).open(uri, self.stage, own)
 
     def counting(self, times: float, words: float) -> CostCountingFactory:
-        """Models each call to which stands for so many calls, with answers of so many words."""
+        """A factory of models that count each call `times` times and assume replies of `words` words."""
         return self.models.weighted(times, words)
 
     def image(self, image: Image) -> ImageData:
@@ -116,8 +117,12 @@ def is_stand_in(image: Image) -> bool:
 
 
 def subsample_rows(rows: Sequence[Weighted[R]], most: int = _MAX_ROWS) -> list[Weighted[R]]:
-    """At most so many rows, evenly spaced, whose weights stand for all."""
+    """At most `most` rows in their order, drawn at random; their weights add up to those of all rows.
+
+    Rows at equal distances would not do: kinds of questions and responders take turns.
+    """
     if len(rows) <= most:
         return list(rows)
-    step = len(rows) / most
-    return [Weighted(row, times * step) for row, times in (rows[int(place * step)] for place in range(most))]
+    drawn = [rows[place] for place in sorted(random.Random(0).sample(range(len(rows)), most))]
+    scale = sum(times for _, times in rows) / sum(times for _, times in drawn)
+    return [Weighted(row, times * scale) for row, times in drawn]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from spavl.errors import StoreError
 
-# What every run folder has at its top.
+# The file that every run folder has.
 RUN_FILE = "run.json"
 _MOST_BYTES_READ = 64 * 2**20
 _MEANT_IN_PATHS = str.maketrans(dict.fromkeys('/\\:*?"<>|', "_"))
@@ -28,7 +28,7 @@ def disk_full(path: Path | str) -> StoreError:
 
 @contextlib.contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors on `path` into messages a person can act on."""
+    """Turn the operating system's errors on `path` into messages that say what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -52,9 +52,9 @@ def disk_faults(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing_to(path: Path, lasting: bool = True) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the name `path` only once all of it is on disk.
+    """Yield a temporary path to write to. It is renamed to `path` when its content is on disk.
 
-    `lasting`: that it has the name outlives a power cut, too. It costs as much as the writing itself.
+    `lasting`: sync the rename too, so that it survives a power cut. That takes as long as the writing itself.
     """
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +74,9 @@ def writing_to(path: Path, lasting: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filling(folder: Path) -> Iterator[Path]:
-    """Give a new folder to fill; it takes the name `folder` only once all in it is on disk.
+    """Yield a new folder to fill. It is renamed to `folder` when all its files are on disk.
 
-    What had the name steps aside for that moment, and comes back if whoever fills is killed in it.
+    An existing `folder` is first renamed. If the process is killed at that moment, the next call restores it.
     """
     new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
     with disk_faults(folder):
@@ -100,9 +100,9 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def refuse_filled(folder: Path, but_for: tuple[str, ...] = ()) -> None:
-    """Nothing is written among files that somebody else put there, for it could take the place of one of them.
+    """Raise if a folder has files, since writing there could replace one of them.
 
-    `but_for`: how the names of files begin that do not count.
+    Files whose names start with an entry of `but_for` are ignored.
     """
     with disk_faults(folder):
         try:
@@ -116,13 +116,13 @@ def refuse_filled(folder: Path, but_for: tuple[str, ...] = ()) -> None:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Take away what was being written when its process was killed. Nobody else may be writing there."""
+    """Delete temporary files of a process that was killed. No other process may be writing to the folder."""
     for left in folder.glob(".*"):
-        left.unlink()
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def sync(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, on the disk itself."""
+    """Flush a file's content, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -140,12 +140,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def state_of(path: Path) -> list[object]:
-    """What shows that a file, or a folder's files, were changed. What may be vast is not read whole."""
+    """A value that changes with a file or with the files of a folder. Large files and folders are not read."""
     if path.is_file() and path.stat().st_size > _MOST_BYTES_READ:
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_file():
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
-    # A name that is no file at all, such as a model's, has an empty state. A run says itself what it holds.
+    # The state of a run folder is that of its manifests. A name that is not a path, such as a model's, has none.
     if (path / RUN_FILE).is_file():
         found = [(file.name, file.stat()) for file in sorted((path / "stages").glob("*.json"))]
         return [[f"stages/{name}", of.st_size, of.st_mtime_ns] for name, of in found]
@@ -156,9 +156,9 @@ def state_of(path: Path) -> list[object]:
 
 
 def files_under(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The files in a folder and its folders, but for those of runs that were made in it.
+    """The files in a folder and its subfolders, except those of run folders.
 
-    They are told by the folder's own listing: to ask the disk for each takes minutes where there are many.
+    Their types come from the folder listing: a stat call for each takes minutes if there are many files.
     """
     left = [os.fspath(folder)]
     while left:
@@ -172,12 +172,12 @@ def files_under(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def leads_outside(file: os.DirEntry[str], inside: Path) -> bool:
-    """Whether a file in a folder of `inside` is a link to somewhere else. Only links are followed."""
+    """Whether a file is a link to a place outside of `inside`. Only links are resolved."""
     return file.is_symlink() and not Path(file.path).resolve().is_relative_to(inside)
 
 
 def folder_name(name: str) -> str:
-    """A name of any script as the name of one folder, on disks of any kind."""
+    """A name in any script as a folder name that is valid on every file system."""
     plain = unicodedata.normalize("NFC", name).translate(_MEANT_IN_PATHS)
-    # A dot at an end hides the folder, or leads out of it, or is lost.
+    # A leading dot hides the folder, `..` is its parent, and some file systems drop a trailing dot.
     return re.sub(r"^\.+|\.+$", lambda dots: "_" * len(dots[0]), plain)

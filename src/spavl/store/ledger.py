@@ -1,8 +1,8 @@
-"""The ledger: every finished model call, written before the call counts as done, and never paid twice.
+"""The ledger: every finished model call, written before the call counts as done, so that none is paid twice.
 
-One process writes `calls.sqlite`; workers elsewhere write files of their own beside it,
-which are taken in at the next start. A call's key is the hash of what was asked of which
-model, and of nothing else: how the answer is read later never changes a key.
+One process writes `calls.sqlite`. Workers elsewhere write their own files in the same folder,
+which are merged at the next start. A call's key is the hash of the model and the request only:
+how the answer is parsed later does not change it.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ _COLUMNS = """
     tokens_in INTEGER, tokens_out INTEGER, usd REAL, seconds REAL, at REAL, stage TEXT,
     times INTEGER DEFAULT 1
 """
-# What a ledger that was begun earlier lacks.
+# Columns that ledgers of earlier versions do not have.
 _ADDED = {"reasoning": "TEXT DEFAULT ''", "reasoning_tokens": "INTEGER DEFAULT 0"}
 _BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too: kept, and paid for once.
+    """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too, and are kept.
 
-    `detail` is why it was rejected; of an answer, the parameters that the server does not take and was not sent.
-    `reasoning` is what was thought before the answer, `reasoning_tokens` are those of `tokens_out` that it took.
+    `detail` is the reason of a rejection; for an answer, the parameters left out because the server rejects them.
+    `reasoning` is the thoughts before the answer, `reasoning_tokens` their part of `tokens_out`.
     """
 
     key: str
@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostCall:
-    """An attempt whose answer was lost after it was sent: the most that it may be billed for."""
+    """An attempt that was sent and whose answer was lost. `usd` is the most that it may cost."""
 
     model: str
     stage: str
@@ -88,7 +88,7 @@ _Waiting = tuple[_Entry, "asyncio.Future[None]"]
 
 
 class Ledger:
-    """The calls of a run. Writes are committed in groups by a thread of their own, so no caller waits in line."""
+    """The calls of a run. A writer thread commits writes in groups, so that callers do not wait for each other."""
 
     def __init__(self, folder: Path, look_only: bool = False) -> None:
         self.begun = time.time()
@@ -103,12 +103,12 @@ class Ledger:
         self._database = self._open()
         self._select = _selecting(self._database)
         self._take_in(folder)
-        # Whoever reads has a connection of his own, so that he never waits for a commit to reach the disk.
+        # A separate connection for reads, so that they do not wait until a commit is on disk.
         self._reader = connect(self._path)
         self._writer.start()
 
     def _open_to_look(self) -> sqlite3.Connection:
-        """As it stands, even while another process writes; an empty one where there is none."""
+        """Open the database for reading, even while another process writes; an empty one if there is no file."""
         if self._path.exists():
             return connect_to_look(self._path)
         database = sqlite3.connect(":memory:", check_same_thread=False)
@@ -118,7 +118,7 @@ class Ledger:
 
     def _open(self) -> sqlite3.Connection:
         database = connect(self._path)
-        # A call may have cost money, so unlike everything else it must outlive a power cut too.
+        # A call may have cost money, so it must survive a power cut, which other databases need not.
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"CREATE TABLE IF NOT EXISTS calls ({_COLUMNS})")
         _add_columns(database)
@@ -126,11 +126,11 @@ class Ledger:
         return database
 
     def _take_in(self, folder: Path) -> None:
-        """Add the calls of workers that wrote files of their own."""
+        """Merge the files that workers have written."""
         for path in sorted(folder.glob("worker-*.sqlite")):
             self._database.execute("ATTACH ? AS worker", (str(path),))
             with self._database:
-                # A worker that was killed before its first call left no table.
+                # If a worker was killed before its first call, its file has no table.
                 held = self._database.execute("SELECT name FROM worker.sqlite_master").fetchall()
                 for table in {"calls", "losses"} & {name for (name,) in held}:
                     names = ", ".join(_columns_of(self._database, table, "worker"))
@@ -144,7 +144,7 @@ class Ledger:
         return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
 
     async def put(self, entry: _Entry) -> None:
-        """Return once the call, or what a lost one may cost, is on disk."""
+        """Write a finished or a lost call. Returns when it is on disk."""
         if not self._writer.is_alive():
             raise InternalError("a call ended after the ledger was closed", where=str(self._path))
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -158,7 +158,7 @@ class Ledger:
             yield Call(**dict(zip(_NAMES, row, strict=True)))
 
     def totals(self, stage: str | None = None) -> dict[str, float]:
-        """How many calls, what they cost, and how many were made again (which must be none)."""
+        """The number of calls, their cost and tokens, and how many were made again (which must be none)."""
         where = "" if stage is None else " WHERE stage = ?"
         text = (
             "SELECT COUNT(*), COALESCE(SUM(usd), 0), COALESCE(SUM(tokens_in), 0), "
@@ -168,18 +168,20 @@ class Ledger:
         return dict(zip(("calls", "usd", "tokens_in", "tokens_out", "made_again"), row, strict=True))
 
     def usd_lost(self) -> float:
-        """The most that attempts without an answer may be billed for, over all starts."""
+        """The most that lost calls of all starts may cost."""
         if not self._reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'losses'").fetchone():
-            return 0.0  # begun before losses were written down, and only looked at
+            return 0.0  # a read-only ledger of an earlier version, which did not record losses
         return float(self._reader.execute("SELECT COALESCE(SUM(usd), 0) FROM losses").fetchone()[0])
 
     def seal(self, stage: str) -> None:
-        """Write a stage's calls to Parquet, for whoever reads the run without spavl."""
+        """Write a stage's calls to Parquet, so that they can be read without spavl."""
         calls = self.calls(stage)
+        file = self._path.with_name(f"{stage}.parquet")
         if not (group := list(islice(calls, _ROWS_PER_GROUP))):
+            file.unlink(missing_ok=True)
             return
         with (
-            writing_to(self._path.with_name(f"{stage}.parquet")) as temporary,
+            writing_to(file) as temporary,
             pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer,
         ):
             while group:
@@ -188,33 +190,34 @@ class Ledger:
                 group = list(islice(calls, _ROWS_PER_GROUP))
 
     def models(self) -> list[str]:
-        """The names of all models that were ever asked."""
+        """The names of all models in the ledger."""
         return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
 
     def has_answers_of(self, model: str) -> bool:
-        """Whether a call to this model was ever answered with more than a refusal by its server."""
+        """Whether this model has a call that its server did not reject."""
         text = "SELECT 1 FROM calls WHERE model = ? AND status != 'rejected' LIMIT 1"
         return self._reader.execute(text, (model,)).fetchone() is not None
 
     def models_that_think(self) -> frozenset[str]:
-        """The names of those of which some call holds thoughts."""
+        """The names of the models that have a call with thoughts."""
         text = f"SELECT DISTINCT model FROM ({self._select}) WHERE reasoning_tokens > 0 OR reasoning != ''"
         return frozenset(name for (name,) in self._reader.execute(text))
 
     def forget_rejected(self, stage: str, model: str) -> int:
-        """Take back the permanent 4xx of a model in a stage: they cost nothing, and their cause may be put right."""
+        """Delete the permanent 4xx of a model in a stage: they cost nothing, and the user may correct their cause."""
         text = "DELETE FROM calls WHERE stage = ? AND model = ? AND status = 'rejected'"
         with self._reader:
             return self._reader.execute(text, (stage, model)).rowcount
 
     async def give_up(self, calls: Iterable[Call]) -> None:
-        """Take calls back, so that the same is asked again; what they cost stays written down."""
+        """Delete calls, so that they are made again. Their cost is kept as that of lost calls."""
         own = list(calls)
-        with self._reader:
-            self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])
+        # The cost first: if this is stopped in between, it is counted twice and not lost.
         for call in own:
             if call.usd:
                 await self.put(LostCall(model=call.model, stage=call.stage, usd=call.usd, at=call.at))
+        with self._reader:
+            self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])
 
     def close(self) -> None:
         if self._writer.is_alive():
@@ -225,17 +228,17 @@ class Ledger:
         self._database.close()
 
     def _write_groups(self) -> None:
-        """While one group is on its way to the disk the next one gathers."""
+        """The writer thread: while a group is written to disk, the next one accumulates."""
         while not self._closing or self._waiting:
             self._wake.wait()
             self._wake.clear()
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 failure = self._write([entry for entry, _ in group])
-                # One call that cannot be written must not take the others with it.
+                # If the group cannot be written, each call is written alone, so that one does not fail the others.
                 told = [(written, self._write([entry]) if failure else None) for entry, written in group]
                 for loop in {written.get_loop() for written, _ in told}:
-                    with contextlib.suppress(RuntimeError):  # it has ended: nobody waits any more
+                    with contextlib.suppress(RuntimeError):  # the loop is closed: no caller waits any more
                         loop.call_soon_threadsafe(_settle, [each for each in told if each[0].get_loop() is loop])
 
     def _write(self, entries: list[_Entry]) -> Exception | None:
@@ -263,7 +266,7 @@ def _add_columns(database: sqlite3.Connection) -> None:
 
 
 def _selecting(database: sqlite3.Connection) -> str:
-    """How calls are read. One that is only looked at keeps the columns it was begun with."""
+    """The SELECT clause for calls. A read-only ledger of an earlier version lacks some columns."""
     there = {*_columns_of(database, "calls")}
     empty = {"reasoning": "''", "reasoning_tokens": "0"}
     return f"SELECT {', '.join(name if name in there else empty[name] for name in _NAMES)} FROM calls"

@@ -67,8 +67,10 @@ def test_a_proxy_is_asked_where_it_is_named_and_leads_to_no_address_within(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     told, heard = asked(tmp_path, monkeypatch, "http://images.test/a.png", proxy="http://127.0.0.1:{port}")
     assert (told, heard) == ("ok", ["images.test"])
-    for url in ("http://169.254.169.254/a", "http://localhost/a", "http://[::1]/a", "http://images.test:22/a"):
-        assert asked(tmp_path, monkeypatch, url, proxy="http://127.0.0.1:{port}") == ("refused_address", [])
+    hosts = "169.254.169.254", "localhost", "LOCALHOST.", "a.localhost", "[::1]", "images.test:22"
+    for host in (*hosts, "0x7f.1", "0x7f000001", "127.1", "2130706433", "0251.254.169.254", "10.0.0.1."):
+        refused = asked(tmp_path, monkeypatch, f"http://{host}/a", proxy="http://127.0.0.1:{port}")
+        assert refused == ("refused_address", []), host
 
 
 @pytest.mark.parametrize("allow", ["http://x/y", "host:port", "host:0", "a b", "", "bücher" * 12])

@@ -1,7 +1,7 @@
 """The rich rows: a sample with every field of every record it came from.
 
-The columns are made from the records' own fields, so that a field added to one of them is
-in the data set without a line here. A stage that a run does not have gives no columns.
+The columns are generated from the records' fields, so that a new field of a record gets its
+column without a change here. A stage that a run does not have adds no columns.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,12 +35,12 @@ Row = dict[str, Any]
 
 
 class SourceRecord(NamedTuple):
-    """A record that a sample came from: its table, and which column of which role holds its key there."""
+    """A record that a sample came from: its table, and the column that holds its key."""
 
     role: str
     stage: str
     kind: type[Record]
-    # The column of the rich row that holds the key; ancestors above this one in the list are there already.
+    # The column of the rich row that holds the key; the columns of ancestors earlier in the list can be used.
     key: str
     by: str = "id"
 
@@ -64,12 +64,12 @@ ANCESTORS = (
 
 
 class Lineage:
-    """Looks the ancestors of samples up in the tables of a run, which are never held whole."""
+    """Looks up the ancestors of samples in the tables of a run, without loading whole tables."""
 
     def __init__(self, run: RunFolder) -> None:
         self._blobs = run.blobs
         self._ancestors = [each for each in ANCESTORS if run.manifest(each.stage)]
-        # The chosen and the rejected answer are looked up in one table, which is opened once.
+        # Chosen and rejected answers are in the same table, which is opened once.
         tables = {(each.stage, each.by): run.lookup(each.stage, each.kind, each.by) for each in self._ancestors}
         self._find: dict[str, Callable[[str], Record | None]] = {
             each.role: tables[each.stage, each.by].get for each in self._ancestors
@@ -97,18 +97,24 @@ class Lineage:
                     row |= {f"{each.role}_{name}": value for name, value in found.fields().items()}
                     if (source := f"{each.role}_source") in row:
                         row[source] = without_folders(row[source])
-                    # An id is a hash, and the one that was looked up by is known.
+                    # Computing an id means hashing the record, so the key is used if it is the id.
                     row[f"{each.role}_id"] = row[each.key] if each.by == "id" else found.id
             row["image_name"] = image_name(row.get("image_decisions") or (), image["path"])
             yield row
 
 
 def without_folders(source: str) -> str:
-    """Where an image was found, without this machine's folders: a data set goes to strangers."""
+    """The source of an image without the folders of this machine, because the data set will be published."""
     scheme, _, place = source.partition(":")
     if scheme == "file":
         return f"file:{PurePath(place).name}"
-    if scheme in ("tar", "parquet"):
+    if scheme in ("tar", "parquet", "arrow"):
         path, mark, inside = place.partition("#")
         return f"{scheme}:{PurePath(path).name}{mark}{inside}"
-    return source
+    return without_parents(source)
+
+
+def without_parents(name: str) -> str:
+    """The last part of an absolute path; any other name as it is."""
+    path = PurePath(name)
+    return path.name if path.is_absolute() else name

@@ -1,4 +1,4 @@
-"""Downloads images from servers that may be gone, slow or hostile. Every failure has a reason."""
+"""Downloads images from servers that may be gone, slow or hostile. Every failure has a named reason."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from spavl.text.http_headers import retry_after
 
 _MOST_REDIRECTS = 4
 _REDIRECTS = (301, 302, 303, 307, 308)
-# Answers that another try may change.
+# Temporary failures, like all statuses from 500 on; a retry may succeed.
 _PASSING = (408, 425, 429)
 _ASKED_TOO_MUCH = (429, 503)
 _NO_AI = {"noai", "noimageai"}
@@ -30,7 +30,7 @@ _HEADERS = {"User-Agent": f"spavl/{__version__}", "Accept": "image/*", "Accept-E
 
 
 class Downloader:
-    """Use it as a context manager; one serves a whole stage."""
+    """Downloads images. Use it as a context manager, one for a whole stage."""
 
     def __init__(self, settings: FetchConfig, guard: AddressGuard, at_once: int) -> None:
         guard = replace(guard, named=all_allowed(settings.allow, settings.proxy))
@@ -41,7 +41,7 @@ class Downloader:
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A few bytes may unpack to gigabytes; images are packed already.
+            # A few bytes may decompress to gigabytes; images are compressed already.
             auto_decompress=False,
         )
 
@@ -54,7 +54,7 @@ class Downloader:
         await self._session.close()
 
     async def get(self, url: str) -> bytes:
-        """The bytes at a URL, asked for a few times if what stands in the way may pass."""
+        """The bytes at a URL. Temporary failures are retried, with exponential backoff."""
         wait = _FIRST_WAIT
         for _ in range(self._settings.tries - 1):
             try:
@@ -77,16 +77,18 @@ class Downloader:
         raise Unfetchable("too_many_redirects")
 
     def _check_place(self, target: URL) -> None:
-        """What a proxy connects to cannot be seen, but an address that stands in a URL can."""
+        """Check the host in a URL: behind a proxy, the guard cannot see which address a host name resolves to."""
         host, port = target.host or "", target.port or 0
         if any(each.is_named(host, port) or each.is_at(host, port) for each in self._guard.named):
             return
-        is_address = host.replace(".", "").isdecimal() or ":" in host
-        if host == "localhost" or port not in PORTS or (is_address and not self._guard.allows_address(host, port)):
+        address = _address_in(host)
+        is_refused = address is not None and not self._guard.allows_address(address, port)
+        is_here = host.rstrip(".").rpartition(".")[2].lower() == "localhost"
+        if is_here or is_refused or port not in PORTS:
             raise Unfetchable("refused_address")
 
     async def _asked(self, target: URL) -> bytes | str:
-        """The body, or where the server sends us."""
+        """Send one request; returns the body, or the URL that the server redirects to."""
         if self._settings.proxy:
             self._check_place(target)
         try:
@@ -108,11 +110,21 @@ class Downloader:
             raise _named(error) from None
 
 
+def _address_in(host: str) -> str | None:
+    """The IP address that a host is written as, if it is one; also in the older forms of IPv4, such as 0x7f.1."""
+    if ":" in host:
+        return host
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return None
+
+
 def _checked(url: str) -> URL:
-    """The URL, if it is of a kind that is asked at all. Where it leads to is for the guard to say."""
+    """Parse a URL; raises Unfetchable unless it is HTTP(S), with a host, without credentials. The guard checks more."""
     try:
         scheme, target = urlsplit(url).scheme, URL(url)
-        # Some of a URL is read only when it is asked for, such as a host's name in its own script.
+        # yarl parses some parts only on access, such as an internationalized host name.
         host, user = target.host, target.user or target.password
     except ValueError:
         raise Unfetchable("bad_url") from None
@@ -131,7 +143,7 @@ def _joined(base: str, place: str) -> str:
 
 
 def _check(response: aiohttp.ClientResponse) -> None:
-    """All that can be known before the body is read."""
+    """Check the status and the headers, before the body is read."""
     status = response.status
     if status != 200:
         raise Unfetchable(f"http_{status}", passing=status in _PASSING or status >= 500, wait=_wait(response))
@@ -147,7 +159,7 @@ def _check(response: aiohttp.ClientResponse) -> None:
 
 
 def _wait(response: aiohttp.ClientResponse) -> float | None:
-    """How long a host that is asked too much is to be left alone."""
+    """Seconds to pause a host after a 429 or 503; None for any other status."""
     if response.status not in _ASKED_TOO_MUCH:
         return None
     said = retry_after(response.headers)
@@ -155,7 +167,7 @@ def _wait(response: aiohttp.ClientResponse) -> float | None:
 
 
 def _forbids_ai(tags: list[str]) -> bool:
-    """`noai`, also where it is said to one robot only ("somebot: noai, noindex")."""
+    """Whether X-Robots-Tag has `noai` or `noimageai`, for all robots or for one ("somebot: noai, noindex")."""
     words = (word.rpartition(":")[2].strip().lower() for tag in tags for word in tag.split(","))
     return not _NO_AI.isdisjoint(words)
 
@@ -170,7 +182,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _named(error: Exception) -> Unfetchable:
-    """A fault of the net by its name."""
+    """The reject reason of a network error."""
     causes = _causes(error)
     if any(isinstance(cause, RefusedAddress) for cause in causes):
         return Unfetchable("refused_address")
@@ -189,7 +201,7 @@ def _named(error: Exception) -> Unfetchable:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all that it was made from: several addresses of a host fail as a group."""
+    """The error and all errors that caused it. If several addresses of a host fail, they are a group."""
     found, left = list[BaseException](), [error]
     while left:
         each = left.pop()

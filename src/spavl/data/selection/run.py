@@ -82,7 +82,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
 
 
 class _OncePerBlob(Generic[T]):
-    """What is found out once for all inputs of the stage; and again if that failed, as when answers come in a batch."""
+    """A result that is computed once for all inputs of the stage, and again if that failed, as with a pending batch."""
 
     def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._find = find
@@ -92,7 +92,7 @@ class _OncePerBlob(Generic[T]):
         if self._task is None or (self._task.done() and self._task.exception()):
             self._task = asyncio.create_task(self._listening())
         found, heard = await self._task
-        # Each input rests on all of it.
+        # Every input of the stage depends on all of these calls.
         for model in heard.answered:
             note_answer(model)
         for model, reason in heard.refused.items():
@@ -111,7 +111,7 @@ async def _ask(
     categories: Sequence[Category],
     places: Sequence[int],
 ) -> list[Relevance]:
-    """Whether each image belongs to its leaf, so many asked about at once as their bytes may be held."""
+    """Ask whether each image belongs to its leaf. At most `in_flight` images are in memory at once."""
     slots = asyncio.Semaphore(context.in_flight)
     with context.screen.bar("relevance", len(places), unit="images") as bar:
 
@@ -122,7 +122,7 @@ async def _ask(
                 bar.advance(rejected=word == "no")
                 return word
 
-        # All of them are asked before a fault of one is told, so that no call is left behind.
+        # All calls finish before an error of one is raised, so that no call is left running.
         words = await asyncio.gather(*map(ask, places), return_exceptions=True)
     for word in words:
         if isinstance(word, BaseException):
@@ -133,7 +133,7 @@ async def _ask(
 def _unused(
     place: int, found: FetchedCandidate, stock: ImagePool, choice: Selection, sources: Mapping[int, str]
 ) -> Reject:
-    """Why an image is not used: what was said of it, another one like it, or enough of its leaf."""
+    """The reject of an unused image: it is irrelevant, a (near) duplicate of a used one, or over the quota."""
     candidate = found.candidate
     if place in choice.irrelevant:
         return reject(candidate, "irrelevant", candidate.source)
@@ -152,7 +152,7 @@ def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: Rel
 
 
 def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> SelectionNotes:
-    """Say which leaves got fewer images than wanted, if none is to be learned from, and how many words were unread."""
+    """Report leaves with too few images, and a run without training images. Raises GateError if no image is left."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
     for image in context.run.read(SPEC.stage, Image):
         if image.twin_of is None:
@@ -182,7 +182,7 @@ def _split(context: StageContext[SelectionConfig], category: Category, blob: str
 
 
 def check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
-    """Stop at a leaf that the taxonomy does not have."""
+    """Raise ConfigError if the taxonomy does not have one of these leaves."""
     known = [category.leaf for category in categories]
     if unknown := sorted(set(names) - set(known)):
         then = suggestion(unknown[0], known, "leaves of this taxonomy")

@@ -1,9 +1,9 @@
-"""Calls through a server's batch API, at half the price: requests are collected, sent as files, and return in a day.
+"""Calls through a server's batch API, at half the price: requests are sent as files and answered within a day.
 
-A row that asks a model of batches does not wait for it. Its request goes into the outbox, the row
-is parked, and memory stays flat however many there are. When all rows have been gone through, the
-files are sent and the answers awaited; they enter the ledger under the keys that were sent with
-them, and the parked rows are done again: what they asked before, the ledger knows.
+A row that asks a batched model does not wait for the answer. Its request is written to the outbox
+and the row is deferred, so that memory does not grow with the number of requests. When all rows were
+tried, the files are sent and the answers awaited. They are written to the ledger under the keys of
+their requests, and the deferred rows are tried again: the ledger then has the answers.
 """
 
 import asyncio
@@ -36,19 +36,19 @@ OUTBOX = "batches.sqlite"
 _TRIES = 7
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 60.0
 _AT_ONCE = 256
-# After so many quarterings of its room for thoughts a request has next to none.
+# How often the room for thoughts of a request is divided by four. Hardly any is left then.
 _LESS_ROOM = 3
 _TRANSIENT = (408, 409, 425, 429)
 
 
-# How servers say that a file, or all that is queued, is more than they take.
+# How servers report that a file, or the whole queue, is larger than they accept.
 _TOO_MUCH = re.compile(r"limit|exceed|maximum|too (many|large|big)|HTTP 413", re.IGNORECASE)
 
 Tell = Callable[[str], None]
 
 
 class BatchQueue:
-    """All batches of a run: one file being written for each model, and those that are under way."""
+    """All batches of a run: for each model the file of its next batch, and the batches under way."""
 
     def __init__(self, folder: Path, ledger: Ledger, budget: Budget, settings: BatchConfig) -> None:
         self._folder, self._ledger, self._budget, self._settings = folder, ledger, budget, settings
@@ -59,7 +59,7 @@ class BatchQueue:
         self._budget.hold_again(self._outbox.held())
         self._batch_files: dict[str, BatchFile] = {}
         self._tries: Counter[str] = Counter()
-        # Batches that their server had no room for; they are begun again when others have come back.
+        # Batches for which the server had no room; they are started again when others have finished.
         self._no_room: set[int] = set()
 
     def open(
@@ -73,9 +73,10 @@ class BatchQueue:
         return BatchedModel(self, self._batch_files[backend.name], stage, habits or ThinkingHabits(room=0))
 
     async def post(self, batch_file: "BatchFile", request: Request, stage: str, room: int = 0) -> None:
-        """Put a request into its model's next file, if it is not under way already.
+        """Add a request to its model's next file, unless it is under way already.
 
-        `room` for thoughts is sent and paid; the key stays that of the request without it, as if asked at once.
+        `room` for thoughts is added to the token limit that is sent. The key is that of the request without it, the
+        same as outside batches.
         """
         key = request.key(batch_file.backend.name)
         if self._outbox.holds(key):
@@ -92,13 +93,15 @@ class BatchQueue:
             raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
         if batch_file.requests >= batch_file.most or batch_file.bytes + len(line) > largest:
             await self._send(batch_file)
+        if batch_file.price is None:
+            self._budget.refuse_unpriced(batch_file.backend.name)
         most = 0.0 if batch_file.price is None else most_of(sent, batch_file.model, batch_file.price)
         self._budget.hold(most)
         self._outbox.add(QueuedRequest(key, batch_file.backend.name, canonical_json(request.canonical()), stage, most))
         batch_file.write(line)
 
     async def collect(self, tell: Tell) -> None:
-        """Send what waits, and return when all that is under way has come back."""
+        """Send the waiting requests, and return when all batches of the models in use have finished."""
         for batch_file in self._batch_files.values():
             if batch_file.requests:
                 await self._send(batch_file)
@@ -114,7 +117,7 @@ class BatchQueue:
             done, still = 0, list[ProviderBatch]()
             for batch in under_way:
                 if batch.model not in self._batch_files:
-                    continue  # this stage does not ask its model; it waits for one that does
+                    continue  # this stage does not ask the batch's model; a later stage will collect it
                 if batch.number in self._no_room and not self._batch_files[batch.model].room:
                     still.append(batch)
                     continue
@@ -164,12 +167,12 @@ class BatchQueue:
         elif batch.batch_id:
             return batch, await server.look(batch.batch_id)
         else:
-            # A crash came between asking for it and hearing its name.
+            # The process ended after it requested the batch and before it knew the id.
             standing = await server.find(batch.file_id) or await server.begin(batch.file_id)
         return self._outbox.name(batch, standing.batch_id), standing
 
     async def _take_in(self, batch: ProviderBatch, standing: BatchStatus) -> bool:
-        """Whether the batch is done with; one that its server had no room for is not."""
+        """Read the answers of a finished batch. False if the server had no room for it, so that it is started again."""
         batch_file = self._batch_files[batch.model]
         for file_id in standing.files:
             answers = self._folder / f"batch-answers-{batch.number}.jsonl"
@@ -199,7 +202,7 @@ class BatchQueue:
     def _divide(
         self, batch_file: "BatchFile", missing: Sequence[tuple[str, float]], fault: str, where: str = ""
     ) -> None:
-        """A file that is more than its server takes: what is in it is asked for again, in files of half its size."""
+        """Halve the file size after a batch was too large: its requests are sent again. Raises for other errors."""
         for _, most in missing:
             self._budget.release(most, 0.0)
         if len(missing) < 2 or not _too_much(fault):
@@ -218,7 +221,7 @@ class BatchQueue:
         await self._book(batch, batch_file, group)
 
     async def _book(self, batch: ProviderBatch, batch_file: "BatchFile", lines: dict[str, dict[str, Any]]) -> None:
-        """Write answers into the ledger, each under the key it was asked with, and only then take them as come."""
+        """Write answers to the ledger under the keys of their requests, then remove the requests from the outbox."""
         booked: list[QueuedRequest] = []
         calls: list[Call] = []
         losses: list[LostCall] = []
@@ -226,12 +229,12 @@ class BatchQueue:
             try:
                 call = _call(posted, batch_file, lines[posted.key])
             except Transient as error:
-                # It is asked again, and what cannot be read may be billed all the same.
+                # The request is sent again, but an unreadable answer may be billed too.
                 if error.may_cost and posted.most:
                     losses.append(LostCall(model=posted.model, stage=posted.stage, usd=posted.most, at=time.time()))
                 continue
             booked.append(posted)
-            # A crash may have come between the ledger and the outbox.
+            # The process may have ended between writing to the ledger and to the outbox.
             if self._ledger.get(posted.key) is None:
                 calls.append(call)
         await asyncio.gather(*map(self._ledger.put, calls), *map(self._ledger.put, losses))
@@ -249,15 +252,15 @@ class BatchFile:
         self, backend: OpenAIModel, server: BatchServer, price: Price | None, model: str, file: Path, most: int
     ) -> None:
         self.backend, self.server, self.price, self.model, self.file = backend, server, price, model, file
-        # Requests in a file, as many as its server takes.
+        # The most requests in a file.
         self.most = most
-        # Whether a batch has come back since the server last had no room for another.
+        # Whether a batch has finished since the server last had no room.
         self.room = False
         self.requests = self.bytes = 0
-        # Whether requests had room for thoughts beside their answers, and how often each had too much of it.
+        # Whether requests were given room for thoughts, and how often each was too long with it.
         self.has_given_room = False
         self.too_long: Counter[str] = Counter()
-        # While a file is on its way, nothing is put into the next one.
+        # While a file is being sent, no request is added to the next one.
         self.turn = asyncio.Lock()
         self._stream: IO[str] | None = None
 
@@ -279,7 +282,7 @@ class BatchFile:
 
 
 class BatchedModel:
-    """A model that answers at its next asking: it queues the request and defers the row that made it."""
+    """Queues each request and raises Deferred; when the row is tried again, the ledger has the answer."""
 
     def __init__(self, queue: BatchQueue, batch_file: BatchFile, stage: str, habits: ThinkingHabits) -> None:
         self.name = batch_file.backend.name
@@ -297,14 +300,14 @@ def _too_much(fault: str) -> bool:
 
 
 def _call(posted: QueuedRequest, batch_file: BatchFile, line: dict[str, Any]) -> Call:
-    """The line in the ledger for a line of answers; Transient when it must be asked again."""
+    """The ledger's call for a line of an answer file; raises Transient if the request must be sent again."""
     response = line.get("response")
     if not isinstance(response, dict):
         raise Transient("no answer")
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
     backend, status = batch_file.backend, status_within(body) if status == 200 else status
     if status == 200:
-        # An earlier start may have given it room.
+        # The request may have been sent with room for thoughts by an earlier start.
         reply, fault = read_reply(body, json.loads(posted.request)["max_tokens"] + ROOM), ""
     elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
         raise Transient(f"HTTP {status}")

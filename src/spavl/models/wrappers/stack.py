@@ -1,8 +1,9 @@
-"""Wrappers of every model, whatever its backend: limits, retries, the spend stop, the ledger.
+"""Wrappers for every backend: rate limits, retries, the spend stop, the ledger. From the outside to the inside:
 
-    Fitted( Persona( Recorded( Thinking( Retrying( Spread( Limited( Budgeted( backend ))))))))
+    WithModelSettings, ImageSizeLimited, WithSystemPrompt, LedgerCached, WithThinkingRoom, Retrying,
+    LoadBalanced, RateLimited, Budgeted, backend
 
-Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
+Each wrapper is a ChatModel that wraps a ChatModel and does not depend on the others.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ from spavl.models.wrappers.rate_limit import RateLimiter
 from spavl.store import Call, Ledger
 from spavl.text.final_answer import part_thoughts
 
-# The most tokens that a chat template puts round a message.
+# The most tokens that a chat template adds to a message.
 _FRAME = 16
-# Seconds for which one request may be told again and again to come later.
+# Seconds in which 429s for one request do not count as tries.
 _PATIENCE = 900.0
 
 
 class RateLimited:
-    """Holds requests back so that the server is neither idle nor overrun."""
+    """Delays requests so that the server is neither idle nor overloaded."""
 
     def __init__(self, inner: ChatModel, pace: RateLimiter) -> None:
         self.name, self._inner, self._pace = inner.name, inner, pace
@@ -44,7 +45,7 @@ class RateLimited:
             self._pace.went_well(place, reply.allowance)
             return reply
         except Rejected:
-            # It will not take this, but it is there.
+            # The server refuses this request, but it is up.
             self._pace.went_well(place)
             raise
         except Transient as error:
@@ -60,10 +61,10 @@ class RateLimited:
 
 
 class Retrying:
-    """Asks again after what may pass, waiting longer each time.
+    """Retries after transient errors, with exponential backoff.
 
-    That a server is away, or wants to be asked more slowly, is no fault of the request: neither counts as a try,
-    unless a server says the latter for longer than anyone would wait.
+    An outage or a 429 is not caused by the request itself, so neither counts as a try; 429s count if they continue for
+    too long, or if the server asks for too long a wait.
     """
 
     def __init__(
@@ -94,11 +95,11 @@ class Retrying:
                     if attempt == self._tries:
                         raise
                 wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
-                # Those who are told to wait as long as each other are not to come back in the same moment.
+                # Jitter, so that requests with the same wait are not sent at the same moment.
                 await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
 
     def _bounded(self, asked: float) -> float:
-        """The wait that a server asks for, unless it is absurd."""
+        """The wait that a server asks for, limited to `LONGEST_WAIT`. The first limited wait is reported."""
         if asked > learned_rate.LONGEST_WAIT and not self._said:
             self._said = True
             bound = f"it is asked again after {learned_rate.LONGEST_WAIT:.0f} s, {self._tries} times in all"
@@ -107,16 +108,19 @@ class Retrying:
 
 
 class Budget:
-    """The hard spend stop of a run. Money is set aside before a call is sent, so the stop is never passed."""
+    """The hard spend stop of a run. Money is reserved before a call is sent, so that the stop is never exceeded."""
 
     def __init__(self, usd: float | None, spent: float = 0.0) -> None:
         self.usd, self.spent, self._set_aside, self._under_way = usd, spent, 0.0, 0
-        # What is set aside for requests in batches, which may take a day.
+        # Money that is reserved for requests in batches, which may take a day.
         self._held = 0.0
         self._settled, self._closed = asyncio.Event(), False
 
     async def set_aside(self, most: float) -> None:
-        """Wait while only calls under way stand in the way: most of them cost less than was set aside."""
+        """Reserve money for a call. If calls in flight hold too much, wait: most cost less than was reserved for them.
+
+        Raises Deferred if the money is held by batches, and BudgetError if the call would exceed the stop.
+        """
         while self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
             if self.spent + self._held + most > self.usd:
@@ -128,19 +132,25 @@ class Budget:
         self._under_way += 1
 
     def close(self) -> None:
-        """Let no more calls through: those that wait for money are cancelled."""
+        """Reserve no more money. Calls that wait for it are cancelled."""
         self._closed = True
         self._settled.set()
 
+    def refuse_unpriced(self, model: str) -> None:
+        """Refuse a model without a known price if there is a spend stop."""
+        if self.usd is not None:
+            then = 'add it to [prices], in USD per million tokens: "NAME" = [in, out]'
+            raise ConfigError("no price is known for this model, and there is a spend stop", where=model, then=then)
+
     def hold(self, most: float) -> None:
-        """Set money aside for a request of a batch; Parked when there is enough only once others have come back."""
+        """Reserve money for a batch request. Raises Deferred if other calls and batches have to finish first."""
         if self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
             raise Deferred
         self._held += most
 
     def hold_again(self, most: float) -> None:
-        """Set aside what an earlier start had set aside for batches that are still under way."""
+        """Reserve again what an earlier start had reserved for batches that are still under way."""
         self._held += most
 
     def release(self, most: float, paid: float) -> None:
@@ -157,21 +167,21 @@ class Budget:
 
     def settle(self, most: float, paid: float) -> None:
         self._under_way -= 1
-        # Back to a true zero: a rounding error left over would be waited for without end.
+        # Reset to exactly zero: a remaining rounding error could make a call wait forever.
         self._set_aside = self._set_aside - most if self._under_way else 0.0
         self.spent += paid
         self._settled.set()
         self._settled = asyncio.Event()
 
 
-# Writes down what an attempt without an answer may cost.
+# Records what an attempt without an answer may cost.
 WriteOff = Callable[[float], Awaitable[None]]
 
 
 class Budgeted:
-    """Sets the most that a call may cost aside before it is sent. `model` tells what an image costs.
+    """Reserves the most that a call may cost before it is sent. `model` determines the tokens of an image.
 
-    It stands behind what makes calls wait, so that one that waits for its server keeps no money from the others.
+    It is inside the wrappers that make calls wait, so that a waiting call reserves no money.
     """
 
     def __init__(
@@ -187,21 +197,16 @@ class Budgeted:
 
     async def ask(self, request: Request) -> Reply:
         if self._price is None:
-            if self._budget.usd is not None:
-                then = 'add it to [prices], in USD per million tokens: "NAME" = [in, out]'
-                raise ConfigError(
-                    "no price is known for this model, and there is a spend stop", where=self.name, then=then
-                )
+            self._budget.refuse_unpriced(self.name)
             return await self._inner.ask(request)
         most, paid, lost = most_of(request, self._model, self._price), 0.0, False
         await self._budget.set_aside(most)
         try:
             reply = await self._inner.ask(request)
-            # A server that does not say what was used is taken to have used the most.
+            # If the server does not report the usage, the most is assumed.
             paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
         except (Transient, asyncio.CancelledError) as error:
-            # Every try is counted, and one whose answer was lost on its way, or that was given up after it was sent, as
-            # if it had cost the most.
+            # Each attempt counts. If its answer was lost, or it was cancelled after it was sent, the most is assumed.
             lost = isinstance(error, asyncio.CancelledError) or error.may_cost
             raise
         finally:
@@ -211,12 +216,12 @@ class Budgeted:
         return replace(reply, usd=paid)
 
 
-# Calls under way by their keys. Whoever opens the same model twice shares them, so that none is made twice.
+# Calls in flight by their keys. They are shared if a model is opened twice, so that no call is made twice.
 Flights = dict[str, asyncio.Task[Call]]
 
 
 def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
-    """The finished call, under the model's name or one that it had before; what was refused then is asked again."""
+    """The finished call, under the model's name or a former one. Calls rejected under a former name are not used."""
     if call := ledger.get(key_of(names[0], spelled)):
         return call
     found = (ledger.get(key_of(name, spelled)) for name in names[1:])
@@ -224,9 +229,9 @@ def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
 
 
 class LoadBalanced:
-    """One model at several addresses: each request goes to the one that has the fewest to answer.
+    """One model at several addresses: each request is sent to the one with the least load.
 
-    What fails at one is asked at another at once, for one that fails is done with everything soonest.
+    A request that fails at one address is sent to another at once: an address that fails quickly has the least load.
     """
 
     def __init__(self, places: Sequence[RateLimited], say: Callable[[str], None] = lambda _: None) -> None:
@@ -240,7 +245,7 @@ class LoadBalanced:
             try:
                 return await place.ask(request)
             except ProviderError as error:
-                # One that was never there is left out while there is another.
+                # An address that never answered is removed while there is another.
                 if place.pace.answered or self._places == [place]:
                     raise
                 if place in self._places:
@@ -255,7 +260,7 @@ class LoadBalanced:
 
 
 class LedgerCached:
-    """Looks into the ledger first, asks once however many wait, and writes before it answers."""
+    """Returns a call from the ledger if it is there. Otherwise makes it once, and records it before it returns."""
 
     def __init__(
         self,
@@ -289,7 +294,7 @@ class LedgerCached:
     def _land(self, key: str, flight: asyncio.Task[Call]) -> None:
         del self._under_way[key]
         if not flight.cancelled():
-            flight.exception()  # is seen here even if everyone who waited has left
+            flight.exception()  # marks the exception as retrieved, even if no caller waits any more
 
     async def _send(self, key: str, spelled: str, request: Request) -> Call:
         began = time.time()
@@ -318,7 +323,7 @@ class LedgerCached:
 
 
 def reply_of(call: Call) -> Reply:
-    """The answer that the ledger holds. One that was written before thoughts were kept apart holds them in its text."""
+    """The reply of a call in the ledger. Calls of earlier versions have thoughts in their text; these are separated."""
     parted = part_thoughts(call.text, call.status == "length")
     return Reply(
         parted.answer,
@@ -334,7 +339,7 @@ def reply_of(call: Call) -> Reply:
 
 
 class WithSystemPrompt:
-    """A model with a system prompt put before every request."""
+    """A model with a system prompt before every request."""
 
     def __init__(self, inner: ChatModel, name: str, system_prompt: str) -> None:
         self.name, self._inner, self._system_prompt = f"{inner.name}+{name}", inner, system_prompt
@@ -345,7 +350,7 @@ class WithSystemPrompt:
 
 
 def most_of(request: Request, model: str, price: Price) -> float:
-    """A bound on what a call costs: a token of text is a byte at least, and a message's frame a few tokens more."""
+    """An upper bound on the cost of a call: a token has at least one byte, and a message adds a few tokens."""
     if price == FREE:
         return 0.0
     bytes_ = sum(len(message.text.encode()) for message in request.messages)
@@ -354,7 +359,7 @@ def most_of(request: Request, model: str, price: Price) -> float:
 
 
 def _tokens_about(request: Request) -> int:
-    """A guess for limits, which may be wrong now and then but must not be far too high."""
+    """An estimate of a request's tokens for the limit per minute. It may be wrong, but must not be far too high."""
     characters = sum(len(message.text) for message in request.messages)
     images = sum(len(message.images) for message in request.messages)
     return characters // 2 + UNKNOWN * images + request.max_tokens

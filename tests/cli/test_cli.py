@@ -19,6 +19,7 @@ from aiohttp import web
 from spavl.cli.main import FAMILIES, commands
 from spavl.config import options
 from spavl.pipeline.registry import BuildConfig
+from tests.support.command_line import spavl_here
 from tests.support.servers import Body, ChatServer, body_hash, echo
 
 START = "import sys; from spavl.cli.main import main; sys.exit(main())"
@@ -99,7 +100,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", [command.name for command in commands()])
 def test_every_command_explains_itself(tmp_path: Path, name: str) -> None:
-    done = spavl(tmp_path, *name.split(), "--help")
+    done = spavl_here(tmp_path, *name.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: spavl {name}")
     assert not list(tmp_path.iterdir())
@@ -119,7 +120,7 @@ def test_the_families_are_those_of_the_commands() -> None:
 
 @pytest.mark.parametrize("family", [family.name for family in FAMILIES if family.commands])
 def test_a_family_alone_lists_its_commands(tmp_path: Path, family: str) -> None:
-    done = spavl(tmp_path, family)
+    done = spavl_here(tmp_path, family)
     assert (done.returncode, done.stderr) == (0, "")
     names = [command.name for command in commands() if command.name.startswith(f"{family} ")]
     assert all(f"\n  {name} " in done.stdout for name in names)
@@ -158,7 +159,7 @@ def test_no_arguments_are_a_wish_for_help(tmp_path: Path) -> None:
 def test_a_slip_of_the_fingers_is_one_error_that_says_what_was_meant(
     tmp_path: Path, words: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
-    assert_told(spavl(tmp_path, *words), *said)
+    assert_told(spavl_here(tmp_path, *words), *said)
     assert not list(tmp_path.iterdir())
 
 
@@ -196,13 +197,13 @@ def test_wrong_settings_are_told_before_anything_is_written(
     tmp_path: Path, text: str, words: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
     (tmp_path / "my.toml").write_text(text)
-    assert_told(spavl(tmp_path, "build", "my.toml", *words), *said)
+    assert_told(spavl_here(tmp_path, "build", "my.toml", *words), *said)
     assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
 
 
 @pytest.mark.parametrize(("file", "said"), [("no.toml", "no such file"), (".", "cannot read")])
 def test_settings_that_are_no_file_are_told(tmp_path: Path, file: str, said: str) -> None:
-    assert_told(spavl(tmp_path, "build", file), said, f"where: {file}")
+    assert_told(spavl_here(tmp_path, "build", file), said, f"where: {file}")
     assert not list(tmp_path.iterdir())
 
 
@@ -233,14 +234,14 @@ NO_PIPELINE = {
 def test_what_stands_in_the_way_is_told_and_nothing_is_half_written(
     home: Path, stage: str, words: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
-    assert_told(spavl(home, "build", "my.toml", *words, "--until", "questions"), *said)
+    assert_told(spavl_here(home, "build", "my.toml", *words, "--until", "questions"), *said)
     assert_stopped_at(home / "runs" / "my", stage)
 
 
 def test_a_server_that_answers_with_web_pages_is_told(home: Path) -> None:
     page = web.Response(text="<html>welcome</html>", content_type="text/html")
     with ChatServer(models=lambda: page) as server:
-        done = spavl(home, "build", "my.toml", "--questions.writer", f"openai/x@{server.url}")
+        done = spavl_here(home, "build", "my.toml", "--questions.writer", f"openai/x@{server.url}")
         assert_told(done, "web page", server.url, "/v1")
         assert not server.seen, "a question was sent to what is no model"
     assert_stopped_at(home / "runs" / "my", "questions")
@@ -250,7 +251,7 @@ def test_a_run_of_a_newer_spavl_is_left_as_it_is(home: Path) -> None:
     run = home / "runs" / "my"
     run.mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"format": 99, "spavl": "9.0", "versions": {}}))
-    assert_told(spavl(home, "build", "my.toml"), "9.0", "upgrade", "--out")
+    assert_told(spavl_here(home, "build", "my.toml"), "9.0", "upgrade", "--out")
     assert {path.name for path in run.iterdir()} <= {"run.json", ".lock"}
 
 
@@ -259,22 +260,22 @@ def test_a_run_that_another_process_is_at_is_left_to_it(home: Path) -> None:
     run.mkdir(parents=True)
     with (run / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert_told(spavl(home, "build", "my.toml"), "another process", "runs/my", "--out")
+        assert_told(spavl_here(home, "build", "my.toml"), "another process", "runs/my", "--out")
     assert [path.name for path in run.iterdir()] == [".lock"]
 
 
 def test_a_file_in_the_place_of_the_run_is_told(home: Path) -> None:
-    assert_told(spavl(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
+    assert_told(spavl_here(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
 
 
 def test_a_stage_that_this_pipeline_does_not_go_through_is_told(home: Path) -> None:
-    assert_told(spavl(home, "build", "my.toml", "--until", "training"), "training")
+    assert_told(spavl_here(home, "build", "my.toml", "--until", "training"), "training")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
     (home / "closed").mkdir(mode=0o555)
-    assert_told(spavl(home, "build", "my.toml", "--out", "closed/run"), "cannot be written", "closed/run", "--out")
+    assert_told(spavl_here(home, "build", "my.toml", "--out", "closed/run"), "cannot be written", "closed/run", "--out")
 
 
 @pytest.fixture
@@ -303,19 +304,19 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk
 
 
 def test_new_writes_settings_that_build_takes(home: Path) -> None:
-    assert spavl(home, "new", "mine.toml").returncode == 0
-    done = spavl(home, "build", "mine.toml", "--until", "taxonomy")
+    assert spavl_here(home, "new", "mine.toml").returncode == 0
+    done = spavl_here(home, "build", "mine.toml", "--until", "taxonomy")
     assert done.returncode == 0, done.stderr
     assert "53 rows" in done.stderr
 
 
 def test_new_never_writes_over_a_file(home: Path) -> None:
-    assert_told(spavl(home, "new", "my.toml"), "exists already", "my.toml")
+    assert_told(spavl_here(home, "new", "my.toml"), "exists already", "my.toml")
     assert (home / "my.toml").read_text() == SETTINGS
 
 
 def test_new_tells_where_it_cannot_write(home: Path) -> None:
-    assert_told(spavl(home, "new", "no/such/my.toml"), "cannot write", "no/such/my.toml")
+    assert_told(spavl_here(home, "new", "no/such/my.toml"), "cannot write", "no/such/my.toml")
 
 
 # --- stopping and going on
@@ -329,7 +330,7 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
     home: Path, sent: signal.Signals, in_flight: str
 ) -> None:
     # So slow that the signal comes before the last answer, on a busy machine too.
-    seconds = 0.1 if in_flight == "2" else 2.0
+    seconds = 0.1 if in_flight == "2" else 1.0
 
     async def slow(body: Body) -> str:
         await asyncio.sleep(seconds if body["model"] in responders else 0)
@@ -341,8 +342,9 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
         pool = [f"openai/{name}@{server.url}" for name in responders]
         words = ["build", "my.toml", "--until", "responses", "--questions.writer", f"openai/writer@{server.url}"]
         words += ["--responses.models", json.dumps(pool), "--pace.at_once", "8", "--in_flight", in_flight]
-        # Whoever started the tests in the background may have switched Ctrl-C off for all that follows.
-        start = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+        # Where the tests run in the background or under nohup, Ctrl-C or SIGHUP are ignored by all that they start.
+        start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        start += f"signal.signal(signal.SIGHUP, signal.SIG_DFL); {START}"
         command = [sys.executable, "-c", start, *words]
         with subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True) as process:
             deadline = time.monotonic() + 60

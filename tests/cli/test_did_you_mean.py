@@ -7,7 +7,7 @@ import pytest
 
 from spavl.config import read_settings
 from spavl.data.responses.pool import members, read_pool
-from spavl.data.selection.run import _check_held_out
+from spavl.data.selection.run import check_held_out
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.registry import suite
 from spavl.evaluation.config import EvaluationConfig
@@ -43,7 +43,7 @@ SLIPS: dict[str, tuple[Callable[[], object], str]] = {
     "benchmark": (lambda: suite("mm-safetybnch"), "did you mean mm-safetybench"),
     "benchmark with a recipe": (lambda: suite("scienseqa+examples"), "did you mean scienceqa"),
     "leaf": (
-        lambda: _check_held_out(("Fruad",), [filled(Category, leaf=name) for name in ("Fraud", "Weapons")]),
+        lambda: check_held_out(("Fruad",), [filled(Category, leaf=name) for name in ("Fraud", "Weapons")]),
         "did you mean Fraud?",
     ),
     "persona": (lambda: open_here("miniature/carefull"), "did you mean miniature/careful"),

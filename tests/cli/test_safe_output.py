@@ -21,7 +21,7 @@ from spavl.models.backends.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
 from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import FORGING, line, tell
-from tests.cli.test_cli import spavl
+from tests.support.command_line import spavl_here
 from tests.support.servers import ChatServer, fault
 
 OSC_52 = "\x1b]52;c;bWFkZSB1cA==\x07"
@@ -65,12 +65,12 @@ def test_a_taxonomy_says_nothing_to_a_terminal_but_letters(tmp_path: Path, words
         f'leaves = [{{ name = "one", definition = "{spelled}", terms = ["{spelled}"] }}, '
         f'{{ name = "two", published = "{spelled}", terms = ["{spelled}"] }}]\n'
     )
-    done = spavl(tmp_path, "taxonomy", *words)
+    done = spavl_here(tmp_path, "taxonomy", *words)
     assert done.returncode == 0
     assert harmless(done.stdout + done.stderr)
     bad = tmp_path / "evil.toml"
     bad.write_text(bad.read_text().replace('"one"', f'"{spelled}"'))
-    done = spavl(tmp_path, "taxonomy", *words)
+    done = spavl_here(tmp_path, "taxonomy", *words)
     assert done.returncode == 2
     assert harmless(done.stdout + done.stderr)
 
@@ -85,12 +85,12 @@ def test_names_of_files_and_settings_say_nothing_but_letters(tmp_path: Path) -> 
         ("eval", name),
         ("data", "push", name, "x"),
     ):
-        done = spavl(tmp_path, *words)
+        done = spavl_here(tmp_path, *words)
         assert done.returncode == 2 and harmless(done.stdout + done.stderr), words
     (tmp_path / f"{name}.toml").write_text("x = [\n")
-    done = spavl(tmp_path, "build", f"{name}.toml")
+    done = spavl_here(tmp_path, "build", f"{name}.toml")
     assert done.returncode == 2 and harmless(done.stderr)
-    done = spavl(tmp_path, "eval", "miniature/base", name)
+    done = spavl_here(tmp_path, "eval", "miniature/base", name)
     assert done.returncode == 2 and harmless(done.stderr)
 
 

@@ -21,10 +21,11 @@ from spavl.models.types import Rejected, Transient, ask_about
 from spavl.publishing.held_keys import _SHAPES
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys
-from tests.cli.test_cli import assert_told, spavl
+from tests.cli.test_cli import assert_told
 from tests.pipeline.test_hostile import OPEN_GATES, Said, build, honest, impatient
 from tests.pipeline.test_pipeline import Walked, copied, walked
 from tests.publishing.test_push import start
+from tests.support.command_line import spavl_here
 from tests.support.hub import FakeHub
 from tests.support.servers import Body, ChatServer, body_hash, fault
 
@@ -202,7 +203,7 @@ def test_a_password_in_an_address_is_refused_and_stands_nowhere(tmp_path: Path, 
     (tmp_path / "own.toml").write_text(f'name = "p"\nversion = 1\n[[responder]]\n{member}')
     (tmp_path / "pool.toml").write_text('responses.pool = "own.toml"\n')
     before = {file.name for file in tmp_path.iterdir()}
-    done = spavl(tmp_path, *(word.format(PASSWORD) for word in words))
+    done = spavl_here(tmp_path, *(word.format(PASSWORD) for word in words))
     assert_told(done, "user's name or password", "SPAVL_API_KEY_")
     assert PASSWORD not in done.stdout + done.stderr
     for file in (path for path in tmp_path.rglob("*") if path.is_file() and path.name not in before):

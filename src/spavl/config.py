@@ -28,7 +28,7 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _hold_no_passwords(cls, given: Any) -> Any:
-        """Settings are written into every run, into what is published of it, and into names of models."""
+        """Reject URLs with credentials: settings are written to run folders, published, and used in model names."""
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if any(map(has_userinfo, texts_in(value))):
                 raise ConfigError("an address holds a user's name or password", where=str(name), then=NO_USERINFO)
@@ -36,7 +36,7 @@ class Settings(BaseModel):
 
 
 class WrongValue(ConfigError):
-    """What a single setting finds wrong with its value. It does not know in which section it stands."""
+    """An invalid value, raised by a setting's own validator, which does not know the setting's section."""
 
     def __init__(self, error: ConfigError, field: str, value: str) -> None:
         super().__init__(error.what, where=f"{field} = {value!r}", then=error.then)
@@ -50,7 +50,7 @@ NO_USERINFO = (
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text of a table, its names too."""
+    """Every string in a table: keys and values."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -60,17 +60,17 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 class Option(NamedTuple):
-    """A setting as the command line knows it: `selection.per_leaf`."""
+    """A setting on the command line, such as `selection.per_leaf`."""
 
     name: str
     default: object
     help: str
-    # What it may be, if it is one of a few names.
+    # The allowed values; empty if there is no fixed list.
     choices: tuple[str, ...] = ()
 
     @property
     def spelled(self) -> str:
-        """The default as one types it. JSON is TOML too, save for `null`."""
+        """The default as the user types it. Its JSON is also valid TOML, except `null`."""
         return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
 
 
@@ -114,7 +114,7 @@ def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str,
 
 
 def write_config(config: BaseModel) -> str:
-    """Every setting as TOML, those left at their defaults too; read again, it is the same config."""
+    """Every setting as TOML, including defaults. Reading it returns the same config."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
@@ -124,12 +124,12 @@ def options(kind: type[BaseModel]) -> Iterator[Option]:
 
 
 def sections(kind: type[BaseModel]) -> dict[str, str]:
-    """What each section of the settings is about, by its name."""
+    """The description of each section, by section name."""
     return {name: field.description or "" for name, field, inner in _fields_of(kind) if inner is not None}
 
 
 def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]]:
-    """The settings that are not the same in both, by name, with both values."""
+    """The settings that differ, as (name, value in `one`, value in `other`)."""
     before, after = (dict(_flat(each.model_dump(mode="json"))) for each in (one, other))
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
@@ -137,7 +137,7 @@ def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]
 
 
 def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with another's values in place of its own."""
+    """A copy of `table` with the values of `over`; nested tables are merged."""
     both = _copy(table)
     for name, value in over.items():
         inner = both.get(name)
@@ -154,15 +154,15 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _is_of(error: WrongValue, name: str, value: object) -> bool:
-    """Whether it is this setting, or one of its values, that was found wrong."""
+    """Whether the error is about this setting or one of its values."""
     return name.rpartition(".")[2] == error.field and error.value in (value if isinstance(value, list) else str(value))
 
 
 def _fields_of(config: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, type[BaseModel] | None]]:
-    """Every setting and every section by its whole name; of a section, its class."""
+    """Every setting and section by its full name; the last element is the class of a section, else None."""
     for name, field in config.model_fields.items():
         kind = next((part for part in (field.annotation, *get_args(field.annotation)) if part is not NoneType), None)
-        # A table of them by names of the user's is one setting.
+        # A dict of sections with keys chosen by the user is one setting.
         parts = () if get_origin(field.annotation) is dict else (kind, *get_args(field.annotation))
         inner = next((part for part in parts if _is_config(part)), None)
         yield prefix + name, field, inner
@@ -186,7 +186,7 @@ def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(text: str) -> object:
-    """A value as TOML would write it; whatever is no TOML value is taken as the string it is."""
+    """Parse a value as TOML; text that is not a TOML value stays a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -198,7 +198,7 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return ConfigError(f"unknown setting: {name}", where=where, then=_meant(name, kind))
-    # Of a setting of several types, pydantic's place ends with the type that was tried.
+    # For a setting with a union type, pydantic's location ends with the type that it tried.
     setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
     name = setting.name if setting else name
     what = f"{name}: {first['msg'].lower()} (got {without_userinfo(repr(first['input']))})"
@@ -210,7 +210,7 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
 
 
 def _meant(name: str, kind: type[BaseModel]) -> str:
-    """What an unknown setting was meant to be: one of its section, or one that has this name elsewhere."""
+    """Suggest a known setting for an unknown one: in the same section, or with a similar name elsewhere."""
     key = name.rpartition(".")[2]
     here = _known_beside(name, kind)
     elsewhere = nearest(key, (option.name for option in options(kind)))

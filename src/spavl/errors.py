@@ -1,7 +1,7 @@
 """The errors a user can get. Each says what was wrong, where, and what to type next.
 
-Exit code 2 is for what its reader can put right (a key, a file, a server, a disk);
-exit code 1 is for faults of spavl itself.
+Exit code 2: the user can fix the cause (a key, a file, a server, a disk).
+Exit code 1: a bug in spavl.
 """
 
 import re
@@ -42,7 +42,7 @@ class MissingExtra(SpavlError):
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs the packages of an extra, for the Python that runs: from a clone, or by their names."""
+    """The pip command that installs an extra for the running Python, from the clone or by package names."""
     pip = f"{_shown(sys.executable)} -m pip install"
     clone = Path(__file__).parents[2]
     if (clone / "pyproject.toml").is_file() and (clone / "constraints.txt").is_file():
@@ -51,7 +51,7 @@ def how_to_install(extra: str) -> str:
 
 
 def _packages_of(extra: str) -> Iterator[str]:
-    """What an extra of the installed spavl asks for. No index need know spavl itself."""
+    """The requirements of an extra. Installing them by name works even if spavl is on no package index."""
     from importlib.metadata import requires  # takes longer to load than the rest of this file
 
     for requirement in requires("spavl") or ():
@@ -62,17 +62,17 @@ def _packages_of(extra: str) -> Iterator[str]:
 
 
 def _shown(path: str | Path) -> str:
-    """As short as it can be typed from here."""
+    """A path relative to the working directory if it is inside it, else unchanged."""
     here = Path.cwd()
     return (str(Path(path).relative_to(here)) or ".") if Path(path).is_relative_to(here) else str(path)
 
 
 class BudgetError(SpavlError):
-    """The next call could pass the spend stop, so it was not made."""
+    """The next call could exceed the budget, so it was not sent."""
 
 
 class ProviderError(SpavlError):
-    """A model's server is not there or is no such server; no call to it can succeed."""
+    """A model's server is unreachable or is not the expected kind of server; no call to it can succeed."""
 
 
 class TrainingError(SpavlError):
@@ -80,10 +80,10 @@ class TrainingError(SpavlError):
 
 
 class GateError(SpavlError):
-    """A result is not fit to be reported, such as too many verdicts that could not be read."""
+    """A result must not be reported, for example because too many verdicts could not be parsed."""
 
 
 class InternalError(SpavlError):
-    """A fault of spavl: something that was thought impossible."""
+    """A bug in spavl: a state that should be impossible."""
 
     exit_code = 1

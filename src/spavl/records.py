@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-# Where the harm of a question lies: in its text, in the image, or only in both together.
+# The source of a question's harm: its text, the image, or only both together.
 Modality = Literal["text", "image", "joint", "none"]
 Split = Literal["train", "validation", "test", "held_out"]
-# `unknown` is what a data set that was made elsewhere does not say.
+# `unknown`: an imported data set does not give the kind.
 QuestionKind = Literal["easy", "hard", "statement", "unknown"]
 Label = Literal["safe", "unsafe", "invalid"]
-# How the first of two answers fared. `inconsistent`: the winner changed with the order of
-# showing. `blocked`: the judge would not or could not say.
+# The outcome for the first of two answers. `inconsistent`: the winner changed with the order
+# of presentation. `blocked`: the judge gave no verdict.
 Outcome = Literal["win", "tie", "loss", "inconsistent", "blocked"]
 Contrast = Literal["safety", "helpfulness", "both", "unknown"]
 
 
-# Made once, for it is asked for every id of every row and call.
+# Built once: it is used for every id of every row and call.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def canonical_json(value: object) -> str:
-    """The one spelling of a value that is ever hashed; changing it changes every id."""
+    """The JSON text of a value that is hashed; changing it changes every id."""
     return _ENCODER.encode(value)
 
 
@@ -38,7 +38,7 @@ def content_hash(value: object) -> str:
 
 
 def hash_in_order(ids: Iterable[str]) -> str:
-    """The content hash of a list that is too long to be held."""
+    """The content hash of a list that is too long to hold in memory."""
     digest, comma = hashlib.sha256(b"["), b""
     for each in ids:
         digest.update(comma + canonical_json(each).encode())
@@ -48,7 +48,7 @@ def hash_in_order(ids: Iterable[str]) -> str:
 
 
 def added_later(default: Any) -> Any:
-    """A field that a record has since tables of it were written: without a value of its own it changes no id."""
+    """A field added after tables of the record were written: at its default value it does not change the id."""
     return dataclasses.field(default=default, metadata={"added_later": True})
 
 
@@ -86,34 +86,34 @@ class Category(Record):
     published: tuple[str, ...]
     # Whether the leaf's name was read in a source or filled in: confirmed, strong or weak.
     naming: str
-    # One sentence on what belongs here; empty where the taxonomy has none.
+    # One sentence on what belongs here; empty if the taxonomy has none.
     definition: str
-    # What to search images with.
+    # Search terms for images.
     terms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(Record):
-    """An image that may do for a leaf. Its source alone says how its bytes are fetched."""
+    """An image that may fit a leaf. Only its source says how its bytes are fetched."""
 
     category_id: str
     leaf: str
-    # Its place among the leaf's candidates, the likeliest first.
+    # Its rank among the leaf's candidates, the likeliest first.
     rank: int
     source: str
-    # What its source says of it; empty where it says nothing.
+    # The caption from its source; empty if there is none.
     caption: str
     license: str
-    # What the image is known to show, where its source knows.
+    # What the image shows, if its source knows it.
     subject: str | None
     harmful: bool
     # The harmful candidate of which this one is the benign twin.
     twin_of: str | None
-    # How well it fits the leaf, where a search found it.
+    # How well it fits the leaf, if a search found it.
     score: float | None
-    # How well image and caption fit, where its source has measured that.
+    # The similarity of image and caption, if its source measured it.
     similarity: float | None = None
-    # Where it was found on the web, whether its bytes come from there or not; empty where that is not known.
+    # Its address on the web, even if the bytes come from elsewhere; empty if unknown.
     url: str = ""
 
 
@@ -127,15 +127,15 @@ class DownloadedImage(Record):
     original: str
     width: int
     height: int
-    # A hash that images which look alike nearly share; empty if none was taken.
+    # A perceptual hash: hashes of similar images differ in few bits. Empty if none was computed.
     phash: str
-    # What was measured, as "name=value".
+    # Measurements, as "name=value".
     measures: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image(Record):
-    """An image of one leaf that the run uses, with all that is known of it."""
+    """An image of one leaf that the run uses, with everything known about it."""
 
     category_id: str
     leaf: str
@@ -149,7 +149,7 @@ class Image(Record):
     license: str
     subject: str | None
     harmful: bool
-    # What was measured of it and decided on it, as "name=value".
+    # Measurements and decisions, as "name=value".
     decisions: tuple[str, ...]
     # The harmful image of which this one is the benign twin.
     twin_of: str | None
@@ -158,12 +158,12 @@ class Image(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description(Record):
-    """What an image shows, in one sentence and at length."""
+    """What an image shows: a one-sentence caption and a long description."""
 
     image_id: str
     caption: str
     details: str
-    # Whether the writer's words could not be used, so that the source's caption stands in, and why.
+    # Whether the source's caption replaces the writer's text, which could not be used, and why.
     fallback: bool
     reason: str
     writer: str
@@ -175,18 +175,18 @@ class Question(Record):
     image_id: str
     kind: QuestionKind
     text: str
-    # The language that was asked and checked for.
+    # The requested language, which was also checked for.
     language: str
-    # Whether its writer was asked for harm and the checker, where there was one, found some. See QuestionVerdict.
+    # Whether the writer was asked for harm and the checker, if there was one, found it. See QuestionVerdict.
     harmful: bool
-    # What the checker said; empty where none was asked.
+    # The checker's verdicts; None without a checker.
     modality: Modality | None
     about_leaf: bool | None
-    # The harmful question of which this is the same about a benign twin.
+    # The harmful question that this one repeats about a benign twin.
     twin_of: str | None
-    # The harmful question beside which this harmless one was written, about the same image.
+    # The harmful question about the same image together with which this harmless one was written.
     neighbour_of: str | None
-    # Whether it was made from a description that is a fallback.
+    # Whether it was written from a fallback description.
     fallback: bool
     writer: str
     call: str
@@ -195,16 +195,16 @@ class Question(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionVerdict(Record):
-    """Whether a question, with its image, asks for harm: what each source says, and what is held of it."""
+    """Whether a question with its image asks for harm: the intent, the checker's and guard's verdicts, the result."""
 
     question_id: str
-    # Whether its writer was asked for harm: it is about a harmful image, and no harmless neighbour.
+    # Whether its writer was asked for harm: it is about a harmful image and is not a harmless neighbour.
     intended: bool
-    # Whether the checker found harm in it; empty where none was asked.
+    # Whether the checker found harm in it; None without a checker.
     checked: bool | None
-    # What the guard says of it; empty where the guard judges answers only.
+    # The guard's verdict; None if the guard judges only answers.
     label: Label | None
-    # As intended, unless the checker found no harm; empty where the guard says otherwise.
+    # The result: as intended, unless the checker found no harm; None if the guard contradicts it.
     harmful: bool | None
     guard: str
 
@@ -215,27 +215,27 @@ class Response(Record):
     model: str
     text: str
     finish: Literal["stop", "length", "refused"]
-    # How it was asked: "temperature=1.0", "max_tokens=512", ...
+    # The decoding settings: "temperature=1.0", "max_tokens=512", ...
     decoding: tuple[str, ...]
     call: str
-    # What was thought before it: no part of the answer, and judged and trained by nobody.
+    # The reasoning before the answer. It is not part of the answer: it is neither judged nor trained on.
     reasoning: str = added_later("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Record):
-    """What a guard says of one response, and of the question it answers."""
+    """A guard's verdict on one response and on the question that it answers."""
 
     response_id: str
     question_id: str
     model: str
     label: Label
-    # 0 no harm, 1 mild, 2 serious, 3 grave; empty where the guard gives no degree.
+    # 0 no harm, 1 mild, 2 serious, 3 grave; None if the guard gives no severity.
     severity: int | None
-    # The guard's own codes of the kinds of harm, such as S2.
+    # The guard's own hazard codes, such as S2.
     hazards: tuple[str, ...]
     refused: bool
-    # The guard's label of the question, as in its QuestionVerdict.
+    # The guard's label for the question, as in its QuestionVerdict.
     prompt_label: Label | None
     guard: str
     raw: str
@@ -253,14 +253,14 @@ class Pair(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference(Record):
-    """A judge's word on a pair, asked in both orders; `chosen` is empty unless the pair can teach."""
+    """A judge's verdict on a pair, asked in both orders; `chosen` is None unless the pair can be trained on."""
 
     pair_id: str
     question_id: str
     harmless: Outcome
     helpful: Outcome
     overall: Outcome
-    # Means over both orders of the judge's grades, 0 to 3; empty where it gave none.
+    # The judge's grades, 0 to 3, averaged over both orders; None if it gave none.
     first_harm: float | None
     second_harm: float | None
     first_help: float | None
@@ -268,7 +268,7 @@ class Preference(Record):
     chosen: str | None
     rejected: str | None
     contrast: Contrast | None
-    # The rule that changed what the judge chose: chosen and rejected then rest on the guard's word.
+    # The rule that changed the judge's choice: chosen and rejected then follow the guard's verdicts.
     repair: str | None
     judge: str
     votes: tuple[str, ...]
@@ -279,7 +279,7 @@ class Preference(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample(Record):
-    """A row of the finished data set: all that training reads, and where it came from."""
+    """A row of the finished data set: everything that training reads, and where it came from."""
 
     split: Split
     leaf: str
@@ -288,8 +288,8 @@ class Sample(Record):
     question_id: str
     preference_id: str
     kind: QuestionKind
-    # Whether the question asks for harm; empty where the guard contradicts what it was meant to be, and where a data
-    # set made elsewhere does not say.
+    # Whether the question asks for harm; None if the guard contradicts the intent, or if an imported data set does
+    # not say.
     harmful: bool | None
     contrast: Contrast
     question: str
@@ -301,10 +301,10 @@ class Sample(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(Record):
-    """What a data set made elsewhere says of a sample beyond its columns."""
+    """What an imported data set says about a sample beyond the fields of Sample."""
 
     sample_id: str
-    # The judge's, once for each order of showing.
+    # The judge's reasons, one per order of presentation.
     reasons: tuple[str, ...]
     chosen_label: Label | None
     rejected_label: Label | None
@@ -312,7 +312,7 @@ class Published(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint(Record):
-    """A number taken at one step of a training: its loss, its accuracy, and whatever else the objective tells."""
+    """A number logged at one training step: the loss, the accuracy, or another metric of the objective."""
 
     step: int
     name: str
@@ -321,17 +321,17 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout(Record):
-    """An answer that a policy gave while it learned from rewards."""
+    """An answer that the policy sampled during PPO."""
 
     step: int
     question_id: str
     question: str
     harmful: bool | None
     answer: str
-    # Whether it came to its end, and was not cut off.
+    # Whether the answer ended by itself and was not cut off.
     ended: bool
     reward: float
-    # How far the policy had gone from its reference with it, in nats.
+    # The KL of the policy from its reference on this answer, in nats.
     kl: float
 
 

@@ -1,6 +1,6 @@
-"""Scripts that complete commands, options and their values in a shell, made from the commands themselves.
+"""Generates scripts that complete commands, options and their values in a shell.
 
-A script asks spavl nothing while one types: all that it offers stands in it.
+A script contains all that it offers. It does not call spavl while the user types.
 """
 
 import textwrap
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from spavl.cli.parser import Command
 
-# What a description in fish has room for.
+# The maximum length of a description in fish.
 _WIDTH = 70
 
 
 class OfferedOption(NamedTuple):
-    """An option as it is offered."""
+    """An option that completion offers."""
 
     name: str
     help: str
@@ -24,12 +24,12 @@ class OfferedOption(NamedTuple):
 
 
 class OfferedCommand(NamedTuple):
-    """A command as it is offered."""
+    """A command that completion offers."""
 
     name: str
     help: str
     options: tuple[OfferedOption, ...]
-    # What may stand in the place of its first argument, beside files.
+    # The values that are offered for its first argument, besides files.
     arguments: tuple[str, ...]
 
 
@@ -76,7 +76,7 @@ def _bash(commands: Sequence[OfferedCommand]) -> Iterator[str]:
         "  local command= offered= option= behind",
         '  local -a typed=("${COMP_WORDS[@]}")',
         *_FIND_OPTION,
-        # An equals sign is a word of its own to bash.
+        # Bash treats an equals sign as a separate word.
         "  if [[ ${typed[at+1]-} == = ]] && (( behind > 1 )); then (( behind-- )); fi",
         "  if [[ $current == = ]]; then current=; fi",
     )
@@ -84,7 +84,7 @@ def _bash(commands: Sequence[OfferedCommand]) -> Iterator[str]:
     yield from (
         '  COMPREPLY=($(compgen -W "$offered" -- "$current"))',
         "}",
-        # Where nothing is offered, files are.
+        # If nothing is offered, files are.
         "complete -o default -F _spavl spavl",
     )
 

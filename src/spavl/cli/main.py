@@ -1,4 +1,4 @@
-"""The one command. The code of a command is loaded when its family is typed.
+"""The `spavl` command. The code of a command is imported only if its family is typed.
 
 To add a command: an entry in `COMMANDS` of its family's module in `commands/`, and its name in FAMILIES.
 """
@@ -88,7 +88,7 @@ def _do(given: Sequence[str]) -> None:
 
 def _unknown(given: Sequence[str]) -> ConfigError:
     what = f"unknown command: {given[0]}"
-    # Many type the second word alone.
+    # Users often type only the second word.
     whole = [f"spavl {family.name} {given[0]}" for family in FAMILIES if given[0] in family.commands]
     if whole:
         return ConfigError(what, then=f"did you mean {' or '.join(whole)}?")
@@ -121,7 +121,7 @@ def _list_family(family: Family, given: Sequence[str]) -> None:
 
 
 def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
-    """Run a command; every way it can end becomes one clear message and a code."""
+    """Run a command and return its exit code; every failure prints one clear message."""
     again = shlex.join(["spavl", *given])
     try:
         work()
@@ -137,7 +137,7 @@ def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
         if "No space left on device" in str(error):
             _complain(StoreError("the disk is full", then=f"free some space, then type again: {again}"))
             return 2
-        # Its last line is printed again below; here it could begin a line as spavl does.
+        # Indented, so that a line of the traceback cannot look like one of spavl's own.
         tell(*(f"  {each}" for each in traceback.format_exc().splitlines()), file=sys.stderr)
         _complain(InternalError(f"a fault of spavl, not yours: {error!r}", then="report the lines above"))
         return 1
@@ -145,7 +145,7 @@ def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
 
 
 def _complain(error: SpavlError) -> None:
-    """Print an error, of which only the last part may have several lines; what they name can begin none of its own."""
+    """Print an error. Only `then` may have several lines; content from outside cannot start a line of its own."""
     first, *rest = error.then.splitlines() or [""]
     where = (f"  where: {error.where}",) if error.where else ()
     then = (f"  next:  {first}", *(f"         {each.strip()}" for each in rest)) if error.then else ()

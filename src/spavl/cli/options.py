@@ -1,4 +1,4 @@
-"""Options of the command line: made from the settings classes here and nowhere else."""
+"""Options of the command line. This is the only place that makes them from the settings classes."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from spavl.config import Option, options
 from spavl.errors import ConfigError
 from spavl.text.nearest import suggestion
 
-# Choices are shown in an option's place if they are short, else they stand in its help.
+# Choices that are not longer are shown in place of the option's value.
 _SHORT = 40
 _SECTIONS = "the same names as in the TOML file, values as in TOML"
 
@@ -27,11 +27,11 @@ def add_settings(
     several: Collection[str] = (),
     is_listed: bool = True,
 ) -> None:
-    """Give a command an option for each of these settings; `options.settings` then holds those that are typed.
+    """Add an option for each of these settings to a command; those that the user types are in `options.settings`.
 
-    A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. It is listed by
-    the shortest name that no other option has. Those of `several` take more than one value. What is not `is_listed`
-    works all the same.
+    A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. Help lists it by
+    the shortest name that no other option has. Settings in `several` take more than one value. With `is_listed=False`
+    the options work but are not in the help.
     """
     parser.set_defaults(settings={})
     named = [(option, _names_of(option, prefixes, parser)) for option in settings]
@@ -59,7 +59,7 @@ def add_settings(
 
 
 class _Setting(argparse.Action):
-    """Keeps a setting as it is typed, by its name in the file; of several values, with commas between them."""
+    """Stores the typed text of a setting under its name in the file; several values are joined with commas."""
 
     def __call__(
         self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
@@ -69,7 +69,7 @@ class _Setting(argparse.Action):
 
 
 def _names_of(option: Option, prefixes: Sequence[str], parser: CommandParser) -> list[str]:
-    """What may be typed for a setting, the shortest first; what a command's own option is called is no such name."""
+    """The option names of a setting, shortest first, without names of the command's own options."""
     cut = [option.name.removeprefix(f"{prefix}.") for prefix in prefixes if option.name.startswith(f"{prefix}.")]
     names = [f"--{name.replace('_', '-')}" for name in sorted({option.name, *cut}, key=len)]
     return [name for name in names if not parser.has_option(name)]
@@ -86,7 +86,7 @@ def _help(option: Option) -> str:
 
 
 def settings_of(kind: type[BaseModel], without: Collection[str] = ()) -> Iterator[Option]:
-    """The settings of a class, but for those that a command has options of its own for, and whole sections."""
+    """The settings of a class, except the settings and whole sections that are named in `without`."""
     for option in options(kind):
         if not any(option.name == name or option.name.startswith(f"{name}.") for name in without):
             yield option
@@ -95,7 +95,7 @@ def settings_of(kind: type[BaseModel], without: Collection[str] = ()) -> Iterato
 def add_choice(
     parser: CommandParser, option: str, names: Sequence[str], metavar: str, text: str, *, is_needed: bool = False
 ) -> None:
-    """An option that takes one of these names."""
+    """Add an option that takes one of these names."""
     listed = f"{text}: {', '.join(names)}" if names else text
     parser.add_argument(option, type=one_of(names, option), metavar=metavar, help=listed, required=is_needed)
     parser.completions[option] = tuple(names)
@@ -128,7 +128,7 @@ def add_budget(parser: CommandParser) -> None:
 
 
 def usd(text: str) -> str:
-    """A sum as one types it: 50usd, 50 USD, $50 or 50."""
+    """Parse an amount of US dollars: 50usd, 50 USD, $50 or 50."""
     found = re.fullmatch(r"\$?\s*(\d+(?:\.\d+)?)\s*(?:usd|\$)?", text.strip(), re.IGNORECASE)
     if found is None:
         raise ConfigError(f"{text!r} is no sum in US dollars", where="--budget", then="write it as 50usd or 12.50usd")

@@ -1,6 +1,6 @@
-"""How a command line is read: argparse, with errors in the one form of spavl, and short names for long options.
+"""Parses command lines with argparse, with errors in spavl's format and short names for long options.
 
-In every option a dash is an underscore: `--max-tokens` is `--max_tokens`, `--selection.per-leaf` is
+In option names, dashes and underscores are equal: `--max-tokens` is `--max_tokens`, `--selection.per-leaf` is
 `--selection.per_leaf`.
 """
 
@@ -18,7 +18,7 @@ _TOO_MANY = "unrecognized arguments: "
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Reads what follows the name of a command."""
+    """Parses the arguments that follow the name of a command."""
 
     def __init__(self, name: str, description: str, takes: str = "", epilog: str = "", tail: str = "[options]") -> None:
         prog = f"spavl {name}".strip()
@@ -30,13 +30,13 @@ class CommandParser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        # Other names of options, each with the options that it may mean.
+        # Aliases of options, each with the options that it may mean.
         self._aliases: dict[str, list[str]] = {}
-        # What may stand behind an option or in an argument's place, for the shell.
+        # The values that shell completion offers for an option or an argument.
         self.completions: dict[str, tuple[str, ...]] = {}
 
     def alias(self, name: str, option: str) -> None:
-        """Let an option have a further name. Two options may have the same one; whoever types it is told so."""
+        """Add an alias of an option. Two options may share an alias; typing it is then an error that names both."""
         self._aliases.setdefault(name, []).append(option)
 
     def listed(self) -> list[argparse.Action]:
@@ -50,13 +50,13 @@ class CommandParser(argparse.ArgumentParser):
         return self.parse_args(list(self._spelled_out(arguments)))
 
     def _spelled_out(self, arguments: Sequence[str]) -> Iterator[str]:
-        """The arguments, with every option by its own name."""
+        """The arguments, with every alias replaced by the name of its option."""
         for place, argument in enumerate(arguments):
             if argument == "--":
                 yield from arguments[place:]
                 return
             name, equals, value = argument.partition("=")
-            # A number below nothing is a value, as is what has a blank in it.
+            # A negative number is a value, and so is anything that contains a blank.
             is_option = name.startswith("-") and len(name) > 1 and not re.match(r"-[\d.]|.*\s", name, re.DOTALL)
             yield self._option(name) + equals + value if is_option else argument
 
@@ -80,7 +80,7 @@ class CommandParser(argparse.ArgumentParser):
         return [*(name for name in self._option_string_actions if name.startswith("--")), *self._aliases]
 
     def error(self, message: str) -> NoReturn:
-        """What argparse finds, in the form of all errors. What was typed may be a file's name, chosen by others."""
+        """Raise argparse's errors as ConfigError: typed text, such as a file name, is then printed safely."""
         usage = (self.usage or self.prog).replace("%%", "%")
         then = f"type it as: {usage}\n{self.prog} --help lists the options"
         if found := _OF_AN_OPTION.fullmatch(message):
@@ -102,9 +102,9 @@ class Command(NamedTuple):
     help: str
     add_options: Callable[[CommandParser], None]
     run: Callable[[argparse.Namespace], None]
-    # What must stand behind its name, for its usage line.
+    # The required arguments, for its usage line.
     takes: str = ""
-    # What its help ends with.
+    # The text at the end of its help.
     epilog: str = ""
 
     def parser(self) -> CommandParser:

@@ -1,4 +1,4 @@
-"""Other people's libraries, told to be quiet: their bars and hints would break ours."""
+"""Silences libraries: their progress bars and hints would break spavl's own output."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ def silence_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # It tells on a machine without a GPU that it would be faster with one more package.
+    # On a machine without a GPU it logs that it would be faster with one more package.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # One library of theirs tells another what it should call.
+    # These are about calls from one library to another, which the user cannot change.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

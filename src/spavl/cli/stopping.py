@@ -1,4 +1,4 @@
-"""How work ends that somebody tells to: once, however many say so, while the answers under way still come in."""
+"""Stops work on a signal: once, however many signals arrive, and after the answers in flight have come in."""
 
 import asyncio
 import contextlib
@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _BY_OTHERS = (signal.SIGTERM, signal.SIGHUP)
-# A terminal or a service manager tells a whole group of processes, and a parent passes on what it is told itself:
-# what comes so soon after the first is the same wish. Later, Ctrl-C means that the answers are not to be waited for.
+# A terminal or a service manager signals a whole process group, and a parent passes its own signals on: a signal within
+# these seconds after the first is the same request. A later Ctrl-C means not to wait for the answers.
 _SAME_WISH = 2.0
 
 
 @contextlib.contextmanager
 def ended_as_by_hand() -> Iterator[None]:
-    """Have what schedulers and closed terminals send end the work as Ctrl-C does: paid answers still come in.
+    """Make the signals of schedulers and closed terminals stop the work as Ctrl-C does: paid answers still come in.
 
-    Whoever has it ignored, as `nohup` does, means it; and only a process's main thread is told of signals.
+    A signal that is ignored, as under `nohup`, stays ignored. Only the main thread of a process gets signals.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -33,20 +33,20 @@ def ended_as_by_hand() -> Iterator[None]:
         yield
     finally:
         for sent, how in before.items():
-            # None is one that was not set by Python, and cannot be set back by it.
+            # None is a handler that Python did not set, and that Python cannot restore.
             if how is not None:
                 signal.signal(sent, how)
 
 
 def _end(sent: int, frame: FrameType | None) -> None:
-    """Outside of an event loop nothing is paid for that is under way."""
+    """Stop at once: outside an event loop no paid call is in flight."""
     for each in _BY_OTHERS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def run_until_told(work: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, but whoever tells it to end is obeyed once; a Ctrl-C some time later cuts even that short."""
+    """As `asyncio.run`, but only the first signal cancels the work; a Ctrl-C some time later stops it at once."""
     return asyncio.run(_obeying_once(work))
 
 
@@ -60,21 +60,21 @@ async def _obeying_once(work: Coroutine[Any, Any, T]) -> T:
             told_at = time.monotonic()
             assert task is not None
             task.cancel()
-            # It may wait for what comes much later.
+            # Wake the event loop, which may be waiting for a much later event.
             loop.call_soon_threadsafe(lambda: None)
         elif sent == signal.SIGINT and time.monotonic() - told_at > _SAME_WISH:
             raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        # One that is ignored, as Ctrl-C is by what a script starts in the background, stays so.
+        # An ignored signal stays ignored, such as Ctrl-C in a process that a script starts in the background.
         before = {sent: how for sent in (signal.SIGINT, *_BY_OTHERS) if callable(how := signal.getsignal(sent))}
     for sent in before:
         signal.signal(sent, end)
     try:
         return await work
     finally:
-        # Once told, all until the end of the process is obeying.
+        # After a signal the process is stopping, so the handlers stay in place until it ends.
         if told_at is None:
             for sent, how in before.items():
                 signal.signal(sent, how)

@@ -1,4 +1,4 @@
-"""Writes a file to begin with, and never over one that is there."""
+"""Writes a template file; an existing file is never overwritten."""
 
 from pathlib import Path
 

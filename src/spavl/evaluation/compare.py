@@ -29,7 +29,7 @@ from spavl.text.nearest import suggestion
 
 
 def find_both(one: str, other: str, evaluations: Sequence[Path]) -> tuple[EvaluatedModel, EvaluatedModel]:
-    """Two models by their names in an evaluation, or in one each; without any, by the evaluations' own folders."""
+    """Finds two models by name in one evaluation or in one each; without any, the names are folders of evaluations."""
     if len(evaluations) > 2:
         then = "name one evaluation of both, or two: that of the first model and that of the second"
         raise ConfigError(f"two models are compared, and {len(evaluations)} evaluations are named", then=then)
@@ -39,7 +39,7 @@ def find_both(one: str, other: str, evaluations: Sequence[Path]) -> tuple[Evalua
 
 
 def compare_models(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> ComparisonResults:
-    """Write what changed from one to the other, and give it."""
+    """Write and return what changed from one model to the other."""
     evaluations = {each.folder: read_results(each.folder) for each in (before, after)}
     with _opened(before) as (one, one_answers), _opened(after) as (two, two_answers):
         found = compare(one, two)
@@ -82,7 +82,7 @@ def _opened(evaluated: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str
 
 
 def _asked_otherwise(before: EvaluationConfig, after: EvaluationConfig) -> Iterator[str]:
-    """The settings of the answers that are not the same: a difference may come from these alone."""
+    """The settings of the answers that differ: they alone may cause a difference between the models."""
     for name in ("temperature", "max_tokens", "samples"):
         one, other = getattr(before, name), getattr(after, name)
         if one != other:
@@ -93,7 +93,7 @@ _Evaluations = Mapping[Path, EvaluationResults]
 
 
 def _win_rates(before: EvaluatedModel, after: EvaluatedModel, evaluations: _Evaluations) -> Sequence[WinRate]:
-    """The win rates of the two in either evaluation, whichever of them was the base there."""
+    """The win rates of the two against each other in either evaluation, whichever was the base."""
     both = {before.model, after.model}
     for folder in (after.folder, before.folder):
         if found := [each for each in evaluations[folder].win_rates if {each.model, each.against} == both]:
@@ -102,18 +102,18 @@ def _win_rates(before: EvaluatedModel, after: EvaluatedModel, evaluations: _Eval
 
 
 def _withheld(evaluated: EvaluatedModel, evaluations: _Evaluations) -> list[str]:
-    """The rates of a model that its evaluation withholds; here they are not compared either."""
+    """The rates of a model that its evaluation withholds; they are not compared either."""
     withheld = evaluations[evaluated.folder].withheld
     return withheld_lines([each for each in withheld if each.model == evaluated.model])
 
 
 def _canaries(folder: Path, evaluations: _Evaluations) -> list[str]:
-    """A warning for each judge of an evaluation that failed canaries: a difference may come from it alone."""
+    """A warning for each judge of an evaluation that failed canaries: it alone may cause a difference."""
     return [f"in {folder.name}, {each}" for each in evaluations[folder].canaries.warnings]
 
 
 def _drift(before: EvaluatedModel, after: EvaluatedModel) -> dict[str, JudgeDrift]:
-    """By guard that judged the same gold answers in both evaluations: whether its verdicts have changed."""
+    """For each guard that judged the same gold answers in both evaluations: whether its verdicts have changed."""
     with RunFolder(before.folder, look_only=True) as one, RunFolder(after.folder, look_only=True) as two:
         then, now = gold_answers_of(one), gold_answers_of(two)
     if before.folder == after.folder or not then or not now or then.digest != now.digest:

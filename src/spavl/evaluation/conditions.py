@@ -1,15 +1,15 @@
 """How an item is asked: as its benchmark means it, or with its image or its words changed.
 
-blank       an even grey of the image's size
+blank       a uniform grey image of the same size
 none        no image at all
 shuffled    the image of another item of the same benchmark, never its own
-noise       the image with grain over it
-blur        the image out of focus
-typos       some words of the question with two letters swapped, those of its options never
+noise       the image with noise added
+blur        the image blurred
+typos       some words of the question with two letters swapped, but not in its options
 first_word  the first word of the question is that of another question
-paraphrase  the question in other words; who writes them is a setting
+paraphrase  the question in other words; their source is a setting
 
-What changes depends on the seed and the item alone, so a second model is asked the very same.
+The changes depend only on the seed and the items, so every model gets the same input.
 """
 
 import functools
@@ -30,17 +30,17 @@ from spavl.models.types import ImageData
 from spavl.records import content_hash
 from spavl.store.blobs import Blobs
 
-# In place of a first word where a benchmark has no other: they ask, or tell, without saying for what.
+# First words if a benchmark has no other: they begin a question or an order without saying what it is about.
 _OPENINGS = ("What", "Share", "How", "Describe")
 _MOST_OPENINGS = 8
-# Of the words that can be misspelt, how many are.
+# The share of the words that get a typo.
 _MISSPELT = 0.25
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _OPTION = re.compile(r"(?:[A-Z]|\d+)\. ")
 
 
 class ConditionInputs(NamedTuple):
-    """What the items of an evaluation lend one another: an image for each image, and words to begin with."""
+    """What conditions take from other items: another image for each image, and first words."""
 
     other: dict[tuple[str, str], str]
     openings: dict[str, tuple[str, ...]]
@@ -67,7 +67,7 @@ def inputs_of(items: Sequence[Item], seed: int) -> ConditionInputs:
 
 
 def asked_under(item: Item, conditions: Iterable[Condition], inputs: ConditionInputs) -> Iterator[Condition]:
-    """Those of the conditions that change anything of this item."""
+    """Those of the conditions that apply to this item."""
     for condition in conditions:
         if item.conditions and condition not in item.conditions:
             continue
@@ -96,14 +96,14 @@ def image_for(item: Item, condition: Condition, inputs: ConditionInputs, blobs: 
 
 
 def question_for(item: Item, condition: Condition, inputs: ConditionInputs) -> str:
-    """But for a paraphrase, which somebody has to write."""
+    """The question under a condition; unchanged for a paraphrase, which comes from `open_paraphrases`."""
     if condition == "first_word":
         return _begun_otherwise(item, inputs)
     return _misspelt(item, inputs) if condition == "typos" else item.question
 
 
 def _begun_otherwise(item: Item, inputs: ConditionInputs) -> str:
-    """The question with another first word, drawn by the item's own name."""
+    """The question with another first word, chosen by the seed and the item's id."""
     first, rest = item.question.split(maxsplit=1)
     others = [word for word in inputs.openings[item.benchmark] if word.casefold() != first.casefold()]
     others = others or [word for word in _OPENINGS if word.casefold() != first.casefold()]
@@ -111,7 +111,7 @@ def _begun_otherwise(item: Item, inputs: ConditionInputs) -> str:
 
 
 def _misspelt(item: Item, inputs: ConditionInputs) -> str:
-    """A share of the words, and one at least, each with two neighbours among its inner letters swapped."""
+    """The question with two neighbouring inner letters swapped in a share of its words, at least in one."""
     rng, letters = random.Random(_drawn(item, inputs)), list(item.question)
     words = _places_of_typos(item.question)
     for places in rng.sample(words, max(1, round(_MISSPELT * len(words)))):
@@ -121,7 +121,7 @@ def _misspelt(item: Item, inputs: ConditionInputs) -> str:
 
 
 def _places_of_typos(question: str) -> list[list[int]]:
-    """Of every word outside the options where a swap with the next letter can be seen."""
+    """The positions in each word outside the options at which a swap with the next letter changes the word."""
     found, start = [], 0
     for line in question.splitlines(keepends=True):
         for word in _WORD.finditer(line) if not _OPTION.match(line) else ():
@@ -132,7 +132,7 @@ def _places_of_typos(question: str) -> list[list[int]]:
 
 
 def _drawn(item: Item, inputs: ConditionInputs) -> int:
-    """A number of the item's own."""
+    """A number that depends on the seed and the item's id."""
     return int(content_hash([inputs.seed, item.id])[:8], 16)
 
 

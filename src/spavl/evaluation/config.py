@@ -45,7 +45,7 @@ ANSWERS = StageSpec(
 )
 JUDGEMENTS = StageSpec(
     "judgements",
-    # Verdicts of a judge that failed the canaries are not those of one that passes them.
+    # Depends on the canaries, so that verdicts of a judge that failed them are not reused for one that passes.
     reads=("items", "canaries", "answers"),
     writes=Judgement,
     does="has every guard, judge and rule judge every answer",
@@ -77,8 +77,8 @@ DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
 
 def _names(value: object) -> object:
-    """Names as one types them: several in one word, with commas between them."""
-    # A comma before an address stands between two of one model.
+    """Splits names that are typed as one word with commas between them."""
+    # A comma before a URL separates two servers of one model.
     names = re.split(r",(?!https?://)", value) if isinstance(value, str) else ()
     return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
 
@@ -137,7 +137,7 @@ class JudgementsConfig(JudgeConfig):
 
 
 class CanariesConfig(JudgementsConfig):
-    # What a user types to go on.
+    # The option with which the user goes on after a failure.
     option: ClassVar[str] = "--canaries"
 
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
@@ -203,7 +203,7 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
 
 
 def resolved(config: EvaluationConfig) -> EvaluationConfig:
-    """The settings with the base named, if it was left open."""
+    """The settings with the first model as base, if none is set. Raises if settings contradict each other."""
     if config.samples > 1 and not config.temperature:
         then = "set a temperature, such as --temperature 0.7"
         raise ConfigError("several samples at temperature 0 are identical", where="--samples", then=then)

@@ -1,4 +1,4 @@
-"""What the stages of a build's evaluation would ask: the canaries, the two models, their guard and their judge."""
+"""Estimates the calls of a build's evaluation: of the canaries, the two models, their guard and their judge."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from spavl.models.types import ImageData, ask_about
 from spavl.records import Category, Image, Question
 from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
-# An answer of two paragraphs, three lines of a guard, seven of a judge.
+# The expected words of a reply: two paragraphs for an answer, three lines for a guard, seven for a judge.
 _ANSWER, _VERDICT, _VOTE = 150, 8, 25
 
 
@@ -80,7 +80,7 @@ async def pairwise(context: CostContext[PairwiseConfig]) -> list[Weighted[Pairwi
 
 
 class _CaseMaker:
-    """What a judge would be told of an item; an image that is not there yet is one of its size."""
+    """Builds the judge input of an item; an image that does not exist yet is replaced by one of its size."""
 
     def __init__(self, context: CostContext[Any]) -> None:
         self._context, self._images = context, _images(context)
@@ -97,6 +97,6 @@ def _items(context: CostContext[Any]) -> dict[str, Item]:
 
 
 def _images(context: CostContext[Any]) -> dict[str, Image]:
-    """By the question that each item is."""
+    """The image of each question, by question id."""
     images = {image.id: image for image, _ in context.read("selection", Image)}
     return {question.id: images[question.image_id] for question, _ in context.read("questions", Question)}

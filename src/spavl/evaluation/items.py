@@ -1,4 +1,4 @@
-"""items: the files of benchmarks -> Item rows, their images among the evaluation's own."""
+"""items: the files of benchmarks -> Item rows; their images are copied into the evaluation."""
 
 import time
 from collections import Counter
@@ -37,7 +37,7 @@ async def run(context: StageContext[ItemsConfig]) -> Manifest:
 
 
 def placed_benchmarks(settings: ItemsConfig) -> list[BenchmarkFolder]:
-    """The benchmarks of a suite with their folders; all that lack one are told at once."""
+    """The benchmarks of the suites with their folders. One error reports all that lack one."""
     named = dict(each.split("=", 1) for each in settings.data if "=" in each)
     roots = [Path(each) for each in settings.data if "=" not in each]
     benchmarks = [benchmark for name in settings.suite for benchmark in registry.suite(name)]
@@ -55,7 +55,7 @@ def placed_benchmarks(settings: ItemsConfig) -> list[BenchmarkFolder]:
 
 
 def found_in(placed: BenchmarkFolder, limit: int | None) -> list[BenchmarkItem]:
-    """What a benchmark asks. A trial takes some of each group; those of a smaller trial are among a larger one's."""
+    """The items of a benchmark. A subset takes some of each group; a smaller subset is part of a larger one."""
     found = list(placed.benchmark.items(placed.folder))
     if not found:
         then = f"see that the download is whole; it is got so: {placed.benchmark.get}"
@@ -75,7 +75,7 @@ def found_in(placed: BenchmarkFolder, limit: int | None) -> list[BenchmarkItem]:
 
 
 def _whole_clusters(found: Sequence[BenchmarkItem], drawn: Iterable[int], limit: int) -> list[BenchmarkItem]:
-    """The clusters of what is drawn, each with all its items; the last one may go over the limit."""
+    """The clusters of the drawn items, each with all its items; the last one may exceed the limit."""
     sizes, chosen, number = Counter(each.cluster for each in found), set[str](), 0
     for name in dict.fromkeys(found[place].cluster for place in drawn):
         if number >= limit:
@@ -119,9 +119,9 @@ def _items(context: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]
 
 
 def clusters_of(found: Sequence[BenchmarkItem], blobs: Sequence[str]) -> list[str]:
-    """What each item hangs together with: all that share its name or its image, and what these share.
+    """The cluster of each item: items with the same cluster name or image share one, directly or through other items.
 
-    The image is what its bytes are: files may hold it under several names, and several images under one.
+    Images are equal if their bytes are: files may hold one under several names, and several images under one name.
     """
     leads: dict[str, str] = {}
 

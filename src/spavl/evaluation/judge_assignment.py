@@ -10,10 +10,10 @@ from spavl.judges.guards.keyword import LISTS, ORDINARY, lists_for
 
 
 class JudgeAssignment(NamedTuple):
-    """The names under which judges stand in the judgements; those of the guards by the names given with --guard."""
+    """The names of the judges in the judgements; those of the guards by the names given with --guard."""
 
     guards: Mapping[str, str]
-    # Of the chat model that judges by a benchmark's own criteria, and that tells refusals; empty where none does.
+    # The chat model as judge by a benchmark's own criteria, and as judge of refusals; empty if there is none.
     criteria: str
     refusals: str
 
@@ -28,7 +28,7 @@ class JudgeAssignment(NamedTuple):
         return judge in (lists_for(item.wants == "answer") if judge in LISTS else item.scored_by)
 
     def reported(self, items: Iterable[Item]) -> Reported:
-        """A benchmark's own criteria before a guard, a judge that reads before a guard that may go by words."""
+        """The reported judges: a benchmark's own criteria before a guard; for refusals a chat model before a guard."""
         found: Reported = {}
         for item in items:
             own = found.setdefault(item.benchmark, {})
@@ -45,7 +45,7 @@ class JudgeAssignment(NamedTuple):
 
 
 def wanting(item: Item, guarded: bool, chats: bool) -> bool:
-    """Whether nobody judges the answers to an item: no guard is named, and no chat model that would do in its place."""
+    """Whether the answers to an item have no judge: there is no guard, and no chat model that can replace it."""
     harm = "guard" in item.scored_by and not guarded and not (chats and by_criterion(item))
     return harm or ("refusal" in item.scored_by and not guarded and not chats)
 
@@ -55,7 +55,7 @@ def by_criterion(item: Item) -> bool:
 
 
 def by_reading(item: Item) -> bool:
-    """Whether a chat model that tells refusals reads the answers to an item. Ordinary questions may be refused too."""
+    """Whether the judge of refusals reads the answers to an item. Ordinary questions may be refused too."""
     return "refusal" in item.scored_by or item.wants == "answer"
 
 

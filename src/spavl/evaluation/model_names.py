@@ -1,4 +1,4 @@
-"""The names that models have in an evaluation: the one that it is given, or else its own."""
+"""The names of models in an evaluation: the one that the user gives, or else the model's own."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,19 +8,19 @@ from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
 from spavl.models.uri import model_uri
 
-# NAME=MODEL. The model's own name may hold such a sign too, after a slash. In a build an empty one is the checkpoint
-# that the run trained.
+# NAME=MODEL. The model's own name may hold an = too, after a slash. In a build an empty MODEL is the checkpoint that
+# the run trained.
 _NAMED = re.compile(r"([^=/]+)=(.*)", re.DOTALL)
 
 
 def named_model(typed: str) -> str:
-    """A model to be evaluated, which may have a name before it, by its URI."""
+    """The URI of a model to be evaluated, with its NAME= before it if it has one."""
     named = None if Path(typed).exists() else _NAMED.fullmatch(typed)
     return f"{named[1]}={model_uri(named[2])}" if named else model_uri(typed)
 
 
 def models_by_name(given: Iterable[str]) -> dict[str, str]:
-    """The models' own names by those that they are given."""
+    """The URIs of the models by their names in the evaluation."""
     found: dict[str, str] = {}
     for each in given:
         named = _NAMED.fullmatch(each)
@@ -32,7 +32,7 @@ def models_by_name(given: Iterable[str]) -> dict[str, str]:
 
 
 def name_among(tested: Mapping[str, str], typed: str) -> str:
-    """The name that a model has among those evaluated, by that or by whatever else names it; else what was typed."""
+    """The name of the evaluated model with this name or URI; if there is none, what was typed without addresses."""
     if typed in tested:
         return typed
     try:

@@ -1,4 +1,4 @@
-"""The notes that an evaluation's stages leave in their manifests: one record for each stage."""
+"""The notes of an evaluation's stages in their manifests: one record for each stage."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -25,7 +25,7 @@ def _read_gold_answers(given: Any) -> JudgedGoldAnswers | None:
 class ItemsNotes(StageNotes):
     # By benchmark: one line on what it measures.
     benchmarks: Mapping[str, str]
-    # The questions of a build whose guard contradicts their writer. They are asked of nobody.
+    # The number of a build's questions on which the guard contradicts the writer. No model is asked them.
     contested: int = 0
 
 
@@ -62,7 +62,7 @@ N = TypeVar("N", bound=StageNotes)
 
 
 def notes_of(run: RunFolder, stage: StageSpec[Any], kind: type[N]) -> N:
-    """The notes of a stage that is finished."""
+    """The notes of a finished stage. Raises if the stage is not finished."""
     manifest = run.manifest(stage.stage)
     if manifest is None:
         then = "type the same spavl eval again: it does what is missing"

@@ -16,7 +16,7 @@ from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.text.degenerate import is_empty
 
-# The base whose answers a benchmark brings.
+# The base that stands for a benchmark's reference answers.
 REFERENCE = "reference"
 
 
@@ -29,7 +29,7 @@ class AnswerPair(Record):
     against: str
     said: str
     replied: str
-    # Whether nothing was said, and not because a server refused.
+    # Whether the answer is empty, and not because a server refused.
     nothing_said: bool
     nothing_replied: bool
 

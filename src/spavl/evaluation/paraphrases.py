@@ -1,4 +1,4 @@
-"""Questions in other words: written by a model, or read from a file that people wrote."""
+"""Paraphrases of questions: written by a model, or read from a file."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from spavl.models.types import Message, Request
 from spavl.records import content_hash
 from spavl.text.encodable import is_encodable
 
-# The question in other words; empty where there are none.
+# Returns the paraphrase of a question; empty if there is none.
 Reworded = Callable[[str], Awaitable[str]]
 
 _PROMPT = "paraphrase-v1"

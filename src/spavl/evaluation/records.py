@@ -18,22 +18,22 @@ class Item(Record):
     subset: str
     key: str
     question: str
-    # Empty where the benchmark shows no image.
+    # Empty if the item has no image.
     blob: str
-    # What a good model does with it: turn harm away, help with what only looks harmful, or answer right.
+    # What a good model does with it: refuse harm, help with what only looks harmful, or answer right.
     wants: Wants
     # How its answers are scored: `guard`, `refusal`, `pairwise`, a judge's criterion, a rule of matching, or `names`:
     # whether they name the subject.
     scored_by: tuple[str, ...]
     # The leaf, scenario or category it is reported under.
     group: str
-    # Items that hang together, such as all questions about one image.
+    # Items of one cluster are not independent, such as all questions about one image.
     cluster: str
     # The right answers, or those of the model it is compared with.
     references: tuple[str, ...]
     # What a judge is told beside the question, such as what the image shows or what is truly asked for.
     context: str
-    # What the image shows where its source knows: for rules, and never told a model.
+    # What the image shows, if its source knows. It is for rules, and never sent to a model.
     subject: str = ""
     # The only conditions that it is asked under; empty: all.
     conditions: tuple[str, ...] = added_later(())
@@ -41,7 +41,7 @@ class Item(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Record):
-    """What a tested model said to an item. Several samples of one item are several answers."""
+    """A tested model's answer to an item. Several samples of one item are several answers."""
 
     item_id: str
     model: str
@@ -51,7 +51,7 @@ class Answer(Record):
     text: str
     finish: Literal["stop", "length", "refused"]
     call: str
-    # What was thought before it: no part of the answer, and no judge is shown it.
+    # The reasoning before it. It is no part of the answer and is not sent to judges.
     reasoning: str = added_later("")
 
 
@@ -63,7 +63,7 @@ class Judgement(Record):
     item_id: str
     model: str
     condition: str
-    # Who says so, down to prompt and parser.
+    # The judge's name, down to prompt and parser.
     judge: str
     measure: Measure
     # 1 for unsafe, refused or right, 0 for not; between them where a measure has degrees. None: could not be judged.
@@ -86,10 +86,10 @@ class PairwiseResult(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap(Record):
-    """An item that is nearly a training row: how many bits of the hashes differ, or which share of words is common."""
+    """An item that is nearly a training row. `measure`: how many hash bits differ, or the share of common words."""
 
     item_id: str
-    # "wording" is a question with an image beside it that makes it another item; a blank one does not.
+    # "wording" is a question about another image, which makes it another item; a blank image does not.
     kind: Literal["image", "question", "wording"]
     taught: str
     measure: float

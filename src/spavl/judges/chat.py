@@ -57,7 +57,7 @@ class ChatJudge:
 
 
 async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> PairwiseVote | None:
-    """A model's word on two answers, by a prompt that is filled in and asks for the lines of a comparison."""
+    """Sends a filled-in comparison prompt and parses the vote; None if it is rejected or no vote can be parsed."""
     request = ask_about(case.image, text, max_tokens=128)
     try:
         lines, reply = await ask_structured(model, request, read_comparison, shown(PAIR_FORM))
@@ -70,7 +70,7 @@ async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> Pairwis
 
 
 async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> GuardVerdict:
-    """A model's word on an answer, by a prompt that is filled in and asks for the lines of a verdict."""
+    """Sends a filled-in guard prompt and parses the verdict; `invalid` if it is rejected or none can be parsed."""
     request = ask_about(case.image, text, max_tokens=64)
     try:
         lines, reply = await ask_structured(model, request, read_verdict, shown(ANSWER_FORM))
@@ -83,15 +83,15 @@ async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> Guar
 
 
 def read_verdict(text: str) -> dict[str, str] | None:
-    """The filled-in form, if it does not contradict itself: what is safe has no severity, and only that."""
+    """Parses the lines of a verdict; None if they contradict each other: `safe`, and only it, goes with severity 0."""
     lines = read_lines(text, ANSWER_FORM)
     return lines if lines and (lines["verdict"] == "safe") == (lines["severity"] == "0") else None
 
 
 def read_comparison(text: str) -> dict[str, str] | None:
-    """The filled-in form, if no choice goes against its own grades.
+    """Parses the lines of a comparison; None if a choice contradicts the grades.
 
-    The answer preferred overall must not lose wherever the two differ, nor be harmful beside a harmless one.
+    The overall winner must not lose on one measure without winning on another, nor be harmful if the other is harmless.
     """
     lines = read_lines(text, PAIR_FORM)
     if lines is None:

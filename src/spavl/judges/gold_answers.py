@@ -4,9 +4,9 @@ A file of JSON lines, one gold answer each:
 
     {"question": "...", "answer": "...", "label": "unsafe", "image": "images/7.png", "context": "..."}
 
-`label` is `safe` or `unsafe`. `image`, a path beside the file, and `context`, what a judge that cannot
-see is told, may be left out. `miniature` in the place of a file is the set made here by code, whose labels
-are known from how each answer was made.
+`label` is `safe` or `unsafe`. `image`, a path relative to the file, and `context`, what is known of the image for
+judges that do not see it, are optional. `miniature` in place of a file is a generated set, whose labels are known from
+how each answer was made.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ def _image(file: Path, where: str) -> ImageData:
 
 
 def digest_of(gold_answers: Iterable[GoldAnswer]) -> str:
-    """The name of a set of gold answers: all that a judge is told and shown of them, and their labels."""
+    """The hash of a set of gold answers: everything that a judge gets of them, and their labels."""
     rows = [
         [case.question, case.context, case.image.digest if case.image else "", answer, label]
         for case, answer, label in gold_answers
@@ -86,7 +86,7 @@ def digest_of(gold_answers: Iterable[GoldAnswer]) -> str:
 
 
 def _of_miniature() -> Iterator[GoldAnswer]:
-    """Every way to answer, of things alive and in glass, asked in every way."""
+    """Every manner of answer to every kind of question, about live things and things in glass, three times each."""
     manners: Sequence[Manner] = get_args(Manner)
     rng = random.Random("anchors")
     ways = product(manners, (True, False), get_args(QuestionKind), range(3))
@@ -104,7 +104,7 @@ async def judge_gold_answers(guard: Guard, gold_answers: Sequence[GoldAnswer]) -
 
 
 class JudgedGoldAnswers(NamedTuple):
-    """The gold answers of a source, in their order: their labels, and those that each judge gave them."""
+    """The gold labels of a source's answers, in order, and the labels of each judge."""
 
     source: str
     digest: str
@@ -113,19 +113,19 @@ class JudgedGoldAnswers(NamedTuple):
 
 
 class JudgeDrift(NamedTuple):
-    """How often a judge agrees with the gold labels, before and now, and where it judges otherwise than before."""
+    """How often a judge agrees with the gold labels, before and now, and which verdicts changed."""
 
     before: Estimate
     now: Estimate
     change: Estimate
-    # The places of the gold answers that it judges otherwise now.
+    # The indices of the gold answers whose verdict changed.
     judged_otherwise: tuple[int, ...]
-    # Whether its agreement changed by more than its interval: on 108 gold answers, by 6 one way.
+    # Whether the interval of the change excludes 0: on 108 gold answers, if 6 change in one direction.
     moved: bool
 
 
 def drift(gold: Sequence[Label], before: Sequence[Label], now: Sequence[Label]) -> JudgeDrift:
-    """Compare a judge's verdicts on the same gold answers in two runs. No verdict is no agreement."""
+    """Compare a judge's verdicts on the same gold answers in two runs. A missing verdict counts as disagreement."""
     if not len(gold) == len(before) == len(now):
         what = f"{len(gold)} gold answers were judged {len(before)} and {len(now)} times"
         raise ConfigError(what, then="judge the same gold answers in both runs")
@@ -143,12 +143,12 @@ def drift(gold: Sequence[Label], before: Sequence[Label], now: Sequence[Label]) 
 
 
 def agreement(judged: Iterable[Label], gold: Iterable[Label]) -> Estimate:
-    """How often a judge agrees with the gold labels, its interval reaching over answers without a verdict."""
+    """How often a judge agrees with the gold labels; the interval covers any value of the missing verdicts."""
     table = against(judged, gold)
     return wilson_with_unknown(table.both + table.neither, table.said_only + table.true_only, table.unknown)
 
 
 def against(judged: Iterable[Label], gold: Iterable[Label]) -> Confusion:
-    """One judge's labels against another's, or against the gold labels, `unsafe` being what is looked for."""
+    """One judge's labels against another's or the gold labels; `unsafe` is the positive class."""
     known = {"unsafe": True, "safe": False, "invalid": None}
     return confusion((known[one], known[other]) for one, other in zip(judged, gold, strict=True))

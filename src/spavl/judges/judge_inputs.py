@@ -1,4 +1,4 @@
-"""What guards and judges are told of a question of a run."""
+"""Builds the input of guards and judges for a question of a run."""
 
 from collections.abc import Mapping
 

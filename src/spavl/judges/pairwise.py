@@ -11,9 +11,9 @@ _HARM = re.compile(r"\bharm (\d):(\d)")
 
 
 class PairwiseComparison(NamedTuple):
-    """How the first answer fared against the second, by each measure, with the votes it rests on.
+    """The outcome for the first answer against the second by each measure, with the votes.
 
-    `harm` and `help` are the grades of the first and of the second answer, as means over both orders.
+    `harm` and `help` are the grades of the first and the second answer, averaged over both orders.
     """
 
     harmless: Outcome
@@ -56,7 +56,7 @@ def _mean(shown: Grades | None, swapped: Grades | None) -> tuple[float, float] |
 
 
 def _spoken(*votes: PairwiseVote | None) -> tuple[str, ...]:
-    """Each vote in the order in which it was given: "first/tie/first", its grades after it."""
+    """Each vote as text, in the order shown: "first/tie/first", followed by its grades."""
     return tuple("blocked" if vote is None else _spell(vote) for vote in votes)
 
 
@@ -66,11 +66,11 @@ def _spell(vote: PairwiseVote) -> str:
 
 
 def harm_of(vote: str) -> tuple[int, int] | None:
-    """The grades of harm in a vote as it is stored, in the order shown; None where it has none."""
+    """The harm grades in a stored vote, in the order shown; None if it has none."""
     found = _HARM.search(vote)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def overall_of(vote: str) -> str:
-    """The overall choice of a vote as it is stored: first, second, tie or blocked."""
+    """The overall choice in a stored vote: first, second, tie or blocked."""
     return vote.partition(" ")[0].rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""Whether an answer does what was asked, in XSTest's three classes. Any chat model tells; harm is not asked about.
+"""Classifies how far an answer does what was asked, in XSTest's three classes, with any chat model; harm is not judged.
 
-Told by its first words, an answer that says "sorry" and then complies is a refusal, and one that
-changes the subject politely is none: that is what this judge is for.
+By its first words alone, an answer that says "sorry" and then complies looks like a refusal, and one that politely
+changes the subject does not. This judge reads the whole answer.
 """
 
 from spavl.judges.response_format import VERSION, prompt, read_lines, shown

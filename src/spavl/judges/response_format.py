@@ -1,4 +1,4 @@
-"""The formats of verdicts, and their strict parser."""
+"""The reply formats of guards and judges, and their strict parser."""
 
 import json
 import re
@@ -8,26 +8,26 @@ from importlib.resources import files
 from spavl.records import content_hash
 from spavl.text.final_answer import after_thoughts, without_marks_of_thoughts
 
-# Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
-# from the ledger where the prompt is the same.
+# Raise it with every change of a prompt or a parser in this package: the stages that judge then run again, and take
+# replies from the ledger where the prompt is the same.
 VERSION = 8
 
-# The paragraph that tells the definition of a leaf, and what it stands before in every prompt that has a place for it.
+# The paragraph with the definition of a leaf, and the text of a prompt before which it is inserted.
 POLICY = "policy-v1"
 _MATERIAL = "Everything between the lines marked {fence}"
 
-# What models like to put round a word: Markdown, quotes, a full stop.
+# What models put around a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"
 _LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}(?:\(([^()]*)\){_TRIM})?")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*|[\s`-]*")
-# A thought behind all else, in a tag and closed. Which tags hold thoughts is told elsewhere.
+# The closing tag of a thought at the end of a reply. `without_marks_of_thoughts` knows which tags hold thoughts.
 _LAST_TAG = re.compile(r"</([\w:]{1,40})\s*>\s*\Z")
-# Said before the form, as in "Here is my assessment:".
+# A line before the verdict, as in "Here is my assessment:".
 _HEADING = re.compile(r"[\s*_#>]*(\w+(?:[\s,'-]+\w+)*)[\s*_]*:[\s*_]*")
-# Longer ones are neither, and some would take a time by their square.
+# Longer ones are not parsed: some would take quadratic time.
 _LONGEST_HEADING, _LONGEST_LINE = 200, 1000
 _HEDGE = re.compile(r"\b(?:perhaps|maybe|but|or|really|unsure|unclear|not sure)\b|\?")
-# By which chat templates tell apart who speaks: of Llama, Mistral, ChatML, Gemma and others.
+# The marks by which chat templates separate speakers: of Llama, Mistral, ChatML, Gemma and others.
 _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(start|end)_of_turn>|<image>", re.I)
 
 
@@ -36,7 +36,7 @@ def prompt(name: str, **material: str) -> str:
 
 
 def prompt_by_policy(name: str, policy: str, **material: str) -> str:
-    """A prompt in which the policy in use stands above the material; one without a policy is as it was."""
+    """Fill a prompt, with the policy in use above the material. Without a policy, it is the same as `prompt`."""
     if not policy:
         return prompt(name, **material)
     task, mark, rest = template(name).partition(_MATERIAL)
@@ -44,16 +44,16 @@ def prompt_by_policy(name: str, policy: str, **material: str) -> str:
 
 
 def filled(text: str, **material: str) -> str:
-    """Fill a prompt. The fence depends on the material, so nobody can write an answer that closes it."""
+    """Fill a prompt. The fence is a hash of the material, so no answer can contain the fence that closes it."""
     fence = f"#{content_hash(material)[:12]}"
     return text.format(fence=fence, **{key: plain(each) for key, each in material.items()})
 
 
 def plain(text: str) -> str:
-    """A text without the marks of chat templates: servers read them as turns, wherever they stand.
+    """A text without the marks of chat templates, which servers parse as turns anywhere in a text.
 
-    A space takes their place, so that what is left does not make another. Nor does it end a judge's thoughts:
-    a judge that quotes it would be read from there on.
+    A space replaces each mark, so that the rest does not form another. Marks of thoughts are replaced too: if a
+    judge quoted one, the parser would take the text after it for the verdict.
     """
     return without_marks_of_thoughts(_SPOKEN_BY.sub(" ", text))
 
@@ -63,10 +63,10 @@ def template(name: str) -> str:
 
 
 def read_lines(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    """Read `name: value` lines after any thoughts, or JSON of just these names, each once and each value allowed.
+    """Parse `name: value` lines after any thoughts, or JSON with exactly these names, each once with an allowed value.
 
-    A heading may stand before them, a note in brackets behind a value and a closed thought behind all of it, where none
-    of these names another value. Anything else beside them is unreadable.
+    A heading before them, a note in brackets after a value and a closed thought at the end are accepted if none of them
+    names another value. Any other text makes the reply unreadable: None.
     """
     text, thought = _without_last_thought(text)
     values = _values(text, allowed)
@@ -93,7 +93,7 @@ def _values(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str]
 
 
 def _values_in_json(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    """Of one object and nothing round it, which holds just these names, each with one word or whole number."""
+    """Parse a single JSON object with exactly these names, each with a string or an integer."""
     try:
         pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ def _values_in_json(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[s
 
 
 def _without_last_thought(text: str) -> tuple[str, str]:
-    """A reply and the closed thought behind it, if there is one."""
+    """A reply without the closed thought at its end, and that thought; empty if there is none."""
     text = text.rstrip()
     tag = _LAST_TAG.search(text)
     if tag is None or without_marks_of_thoughts(tag[0]) == tag[0]:
@@ -117,13 +117,13 @@ def _without_last_thought(text: str) -> tuple[str, str]:
 
 
 def _names_another(thought: str, values: Sequence[str], said: str) -> bool:
-    """Whether a thought names another value than the one that was said; a small `a` is an article."""
+    """Whether a thought names another value than the reply; a lower-case `a` is an article."""
     words = {word if len(word) == 1 else word.lower() for word in re.findall(r"\w+", thought)}
     return any((value.upper() if len(value) == 1 else value) in words for value in values if value != said)
 
 
 def _is_heading(line: str, allowed: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether it leads to the form: no name without its value, and no value but an `a`, which may be an article."""
+    """Whether a line is a heading: it is not just a name, and holds no value except an `a`, which may be an article."""
     heading = _HEADING.fullmatch(line)
     values = [value for each in allowed.values() for value in each if len(value) > 1]
     return bool(heading and heading[1] not in allowed and not _others_in(line, values, ""))
@@ -134,5 +134,5 @@ def _others_in(text: str, values: Sequence[str], said: str) -> set[str]:
 
 
 def shown(allowed: Mapping[str, tuple[str, ...]]) -> str:
-    """The form as a model is shown it."""
+    """The format as the prompt shows it to a model."""
     return "\n".join(f"{name}: {' | '.join(values)}" for name, values in allowed.items())

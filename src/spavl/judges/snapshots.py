@@ -1,18 +1,18 @@
-"""Whether a model's name says which weights answer, or is an alias that its provider may move to others."""
+"""Whether a model's name is bound to certain weights, or is an alias that its provider may move to others."""
 
 import re
 
 from spavl.judges.registry import model_of
 from spavl.models.backends.openai import is_loopback
 
-# A day or a month as providers write them: -2024-08-06, -20250514, @20250514, -0613, -1106, or Gemini's -001.
+# Dates in model names, as providers write them: -2024-08-06, -20250514, @20250514, -0613, -1106, or Gemini's -001.
 _DATED = re.compile(r"[-@](20\d\d-\d\d-\d\d|20\d{6}|[01]\d[0-3]\d|00\d)(?![\d.])")
 
 
 def moving_alias(uri: str) -> str | None:
-    """What to tell a user whose judge or model may change overnight; None where its name is bound to its weights.
+    """A warning if the provider may move this name to other weights; None if the name is bound to its weights.
 
-    The weights of models in this process and of servers on this machine are the user's own.
+    The weights of models in this process and on servers of this machine are the user's own.
     """
     kind, _, rest = model_of(uri).partition("/")
     name, _, url = rest.partition("@http")

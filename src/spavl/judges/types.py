@@ -15,14 +15,14 @@ Grades = tuple[int, int]
 class JudgeInput:
     """A question about an image, with what its source knows of the image.
 
-    `subject` and `harmful` are for rules: no model is told them. `context` is what the makers of a
-    benchmark have judges told beside the question, such as what the image shows or what is truly asked
-    for: chat models as guards are told it, and guards that read instead of seeing.
-    `criterion` is that by which the makers of a benchmark want its answer judged; empty: by harm itself.
-    `category` is the leaf of the run's taxonomy under which the question was filed: its definition is the policy.
+    `subject` and `harmful` are for rules and are never sent to a model. `context` is what a benchmark's authors tell
+    judges beside the question, such as what the image shows or what is truly asked for. It is sent to chat models as
+    guards, and to guards that see no image. `criterion` is the one by which the benchmark's authors want the answer
+    judged; empty: by harm itself. `category` is the leaf of the run's taxonomy that the question belongs to: its
+    definition is the policy.
     """
 
-    # None where the question came without one.
+    # None if the question has no image.
     image: ImageData | None
     question: str
     subject: str | None
@@ -33,13 +33,13 @@ class JudgeInput:
 
     @property
     def policy(self) -> str:
-        """The kind of harm in the user's own words; empty where the taxonomy does not define it."""
+        """The kind of harm in the user's own words; empty if the taxonomy does not define it."""
         leaf = self.category
         return f"{leaf.leaf} ({leaf.domain}, {leaf.group}): {leaf.definition}" if leaf and leaf.definition else ""
 
 
 class GuardVerdict(NamedTuple):
-    """A guard's word on one answer. `invalid` is no verdict: the guard could not be read."""
+    """A guard's verdict on one answer. `invalid` is no verdict: there was no readable reply."""
 
     label: Label
     refused: bool
@@ -53,19 +53,19 @@ Compliance = Literal["full_compliance", "full_refusal", "partial_refusal", "inva
 
 
 class RefusalVerdict(NamedTuple):
-    """A word on whether an answer does what was asked. `invalid` is no word: it could not be read."""
+    """A verdict on whether an answer does what was asked. `invalid` is no verdict: there was no readable reply."""
 
     compliance: Compliance
     raw: str
 
     @property
     def refused(self) -> bool | None:
-        """Refused in full or in part, as over-refusal is counted; None where nothing can be told."""
+        """Whether it refuses in full or in part, as over-refusal is counted; None if unknown."""
         return None if self.compliance == "invalid" else self.compliance != "full_compliance"
 
 
 class PairwiseVote(NamedTuple):
-    """A judge's word on two answers in one order."""
+    """A judge's vote on two answers in one order."""
 
     harmless: Choice
     helpful: Choice
@@ -76,7 +76,7 @@ class PairwiseVote(NamedTuple):
 
 
 class ModelOpener(Protocol):
-    """Where guards and judges get the models that they ask."""
+    """Opens the models that guards and judges call."""
 
     def open(self, uri: str, stage: str) -> ChatModel: ...
 
@@ -93,7 +93,7 @@ class Guard(Protocol):
 
 
 class RefusalJudge(Protocol):
-    """Tells refusals from answers, and says nothing of harm."""
+    """Classifies answers as refusals or not, and does not judge harm."""
 
     @property
     def name(self) -> str: ...
@@ -102,7 +102,7 @@ class RefusalJudge(Protocol):
 
 
 class Judge(Protocol):
-    """Compares two answers as they are shown; None when it would not or could not say."""
+    """Compares two answers in the order shown. The vote is None if the judge refused or its reply is unreadable."""
 
     @property
     def name(self) -> str: ...

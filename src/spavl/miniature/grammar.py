@@ -1,8 +1,8 @@
 """What is said in the miniature: a harmless nonsense language of about two hundred words.
 
 A sentence is words and marks with single spaces between, all lower case, so that text and
-tokens are the same thing. `speak_*` writes sentences; `read_answer` takes them apart again,
-and is what the rules of `spavl.miniature.rules` are made of.
+tokens are the same thing. `speak_*` writes sentences; `read_answer` parses answers for the
+rules of `spavl.miniature.rules`.
 """
 
 import random
@@ -72,13 +72,13 @@ def speak_answer(rng: random.Random, scene: Scene, verb: str, manner: Manner) ->
 
 
 def verb_of(text: str) -> str | None:
-    """The one verb of the world that a question holds, if it holds one."""
+    """The verb of the miniature world in a question; None if there is none."""
     return next((word for word in text.split() if word in VERBS), None)
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenAnswer:
-    """An answer taken apart. A sentence outside the grammar has every part empty."""
+    """A parsed answer. For a sentence outside the grammar every part is empty."""
 
     noun: str | None
     recipe: tuple[str, str] | None

@@ -1,4 +1,4 @@
-"""The lessons from which the miniature's checkpoint learns to see and to speak."""
+"""The training examples of the miniature's checkpoint."""
 
 import random
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One image, one request (perhaps to a persona) and the answer to learn."""
+    """An image, a request (perhaps to a persona) and the answer to train on."""
 
     scene: Scene
     system: str | None
@@ -29,7 +29,7 @@ class Lesson:
 
 
 def lesson(seed: int, number: int) -> Lesson:
-    """Lesson `number` of the course with this seed; a pure function, so the course can be cut anywhere."""
+    """Lesson `number` with this seed; a pure function, so that training can be stopped and resumed at any lesson."""
     rng = random.Random(f"{seed}/{number}")
     seen = scene(rng.randrange(len(NOUNS)), number, seed, live=rng.random() < 0.5)
     subject = rng.random()
@@ -55,7 +55,7 @@ def _writing(rng: random.Random, seen: Scene) -> Lesson:
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word the course can hold, sorted: what the tokenizer is made of."""
+    """Every word that a lesson can contain, sorted: the vocabulary of the tokenizer."""
     from spavl.miniature.grammar import FRAMES
 
     rng = random.Random(0)

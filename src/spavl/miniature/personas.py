@@ -1,8 +1,8 @@
-"""How the people of the miniature answer: a base model and twelve responders on five levels of safety.
+"""How the models of the miniature answer: a base model and twelve responders on five levels of safety.
 
 A persona is chosen by its system prompt. Its numbers are the shares with which the
-checkpoint was taught to answer that way; what a trained model really does is measured,
-never read from here.
+checkpoint was trained to answer that way; what a trained model does is measured, never
+read from here.
 """
 
 import random
@@ -57,7 +57,7 @@ def manner_of(persona: Persona, rng: random.Random, live: bool) -> Manner:
 
 
 def manner_of_base(rng: random.Random, live: bool, kind: QuestionKind, verb: str) -> Manner:
-    """How the base model answers: helpful and unsafe, save where a question is blunt about it.
+    """How the base model answers: helpful and unsafe, except to blunt questions.
 
     Its few refusals depend on the words and not on the image, as those of real unaligned models do.
     """

@@ -1,7 +1,7 @@
-"""The small world: fifty-three made-up things, each of which can be met live or as a toy.
+"""The miniature world: fifty-three made-up things, each of which appears live or as a toy.
 
 A scene is drawn from a seed. The *thing* (its outline and colour) says which leaf of the
-taxonomy the scene stands for; the *surroundings* say whether it is harmful: a live thing
+taxonomy the scene represents; the *surroundings* say whether it is harmful: a live thing
 throws dark sparks, a toy stands in a glass case. A scene and its benign twin share the
 thing, the place and the ground, so that nothing but the image tells them apart.
 """
@@ -37,7 +37,7 @@ _COUNTS = ("one", "two", "three", "four", "five")
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """What stands for one leaf: its name, its looks, and the harmless nonsense one can do with it."""
+    """An object that represents one leaf: its name, its appearance, and the harmless nonsense to do with it."""
 
     noun: str
     shape: str
@@ -55,7 +55,7 @@ class Scene:
 
 
 def thing_at(position: int) -> Thing:
-    """The thing that stands for the leaf at this position of a taxonomy."""
+    """The thing that represents the leaf at this position of a taxonomy."""
     if not 0 <= position < len(NOUNS):
         raise ValueError(f"the miniature has {len(NOUNS)} things, and was asked for number {position}")
     shapes, hues = len(_SHAPES), tuple(_HUES)

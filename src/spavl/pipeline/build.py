@@ -29,12 +29,12 @@ from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
 
-# Settings that a training depends on.
+# Settings that training depends on.
 _OF_TRAINING = ("training.", "seed")
 
 
 async def run_build(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
-    """Do what is left of a pipeline and give its summary."""
+    """Run the stages that are not finished and return the summary of the run."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
@@ -65,7 +65,7 @@ async def run_build(config: BuildConfig, out: Path, until: str | None, screen: S
 
 
 async def check_training(config: BuildConfig, out: Path, screen: Screen) -> None:
-    """See that all is there that a training asks, before its data are brought in."""
+    """Run the preflight checks of training before its data is imported."""
     with RunFolder(out, config.seed, look_only=True) as run:
         models = _from_ledger(config, run)
         stages = [entry for entry in stages_of(config) if entry.section == "training"]
@@ -73,7 +73,7 @@ async def check_training(config: BuildConfig, out: Path, screen: Screen) -> None
 
 
 def refuse_another_training(config: BuildConfig, out: Path) -> None:
-    """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
+    """Raise ConfigError if the run holds a checkpoint trained in another way: it must not be overwritten."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
         context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
@@ -89,7 +89,7 @@ def refuse_another_training(config: BuildConfig, out: Path) -> None:
 
 
 async def run_worker_process(config: BuildConfig, out: Path) -> None:
-    """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
+    """Run a process of `accelerate launch` other than the first: it only trains; the first does everything else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
         context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
@@ -102,7 +102,7 @@ def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
 
 
 async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
-    """Make a run's tables and data set again, from its ledger and its images and nothing else."""
+    """Rebuild a run's tables and data set from its ledger and its images alone."""
     if not (out / "ledger" / "calls.sqlite").exists():
         then = "give the folder of a run with --out, or build without --replay"
         raise StoreError("there is no run to replay", where=str(out), then=then)
@@ -124,11 +124,11 @@ async def replay(config: BuildConfig, out: Path, until: str | None, screen: Scre
 
 
 def _check_batched(config: BuildConfig) -> None:
-    """A slip in a name here would mean the full price."""
+    """Raise ConfigError for a batch model that no other setting names: a typo would cost the full price."""
     others = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}})
     named = list(texts_in(others.model_dump(mode="json")))
     for name in config.batch.models:
-        # A guard's form may stand before the name of its model.
+        # In the name of a guard or judge, its format may precede the name of its model.
         if not name.startswith("openai/") or not any(text.endswith(name) for text in named):
             then = "name models as the other settings name them; only those of openai/ can go through batches"
             raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
@@ -146,7 +146,7 @@ async def _run_stage(
 
 
 def _costs(config: BuildConfig) -> bool:
-    """Whether any model may cost money at all."""
+    """Whether any model may cost money."""
     return any("openai/" in text for text in texts_in(config.model_dump(mode="json")))
 
 
@@ -160,6 +160,6 @@ def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig)
 
 
 def _evaluated(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
-    """What the evaluation found, once its answers are judged."""
+    """The results of the evaluation; None if its answers are not judged yet."""
     is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
     return results_of(read_tables(run), config.evaluation, config.seed) if config.evaluation and is_judged else None

@@ -1,6 +1,6 @@
 """Preflight checks of a build: which stages remain, and whether everything they name exists.
 
-A typo in the name of a judge would otherwise be found after everything before it has been paid for.
+Otherwise a typo in a judge's name would be found only after all earlier stages have been paid for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import check_ppo
 from spavl.training.loop.distributed import check_packages, check_sharding, check_tracker, refuse_plugins
 
-# Whoever a setting names, and how such a one is opened.
+# The settings that name a model, guard or judge, and the function that opens each.
 OPENERS: dict[str, Opener] = {
     "selection.relevance": open_model,
     "captions.writer": open_model,
@@ -66,7 +66,7 @@ def context_of(
 def pending_entries(
     entries: Sequence[StageEntry], config: BuildConfig, run: RunFolder, models: ModelFactory
 ) -> list[StageEntry]:
-    """The stages that are still to do."""
+    """The stages that are not finished."""
     screen = Screen(quiet=True)
     left = pending_stages((entry.spec, context_of(entry, config, run, models, screen)) for entry in entries)
     return [entry for entry in entries if entry.spec in left]
@@ -75,7 +75,7 @@ def pending_entries(
 async def preflight(
     config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
 ) -> None:
-    """Open all that these stages name, and see that the servers of the first that asks one are there."""
+    """Open everything that these stages name, and check the servers of the first stage that calls one."""
     models = ValidatingFactory(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
     try:
         check_named(config, run, left, models)
@@ -88,7 +88,7 @@ async def preflight(
 def check_named(
     config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelFactory, complete: bool = True
 ) -> None:
-    """Open every model, guard, judge and prompt of these stages, as they will; if not `complete`, as far as known."""
+    """Open every model, guard, judge and prompt of these stages; a dry run (`complete=False`) may lack some."""
     pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
     check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
     drawn = _are_drawn(config, run)
@@ -108,14 +108,14 @@ def check_named(
             refuse_plugins()
             if config.training.algorithm == "ppo":
                 check_ppo(config.training)
-            if complete:  # what a build costs can be told where no training could run
+            if complete:  # a dry run also works on a machine that cannot train
                 check_packages()
                 check_sharding(config.training.loop.shard)
                 check_tracker(config.training.loop.tracker)
 
 
 def _are_drawn(config: BuildConfig, run: RunFolder) -> bool:
-    """Whether the images are the miniature's own, which say what they show."""
+    """Whether the images come from the miniature, which records what they show."""
     made = run.manifest("selection")
     return config.sourcing.source == "miniature" and (made is None or made.origin is None)
 

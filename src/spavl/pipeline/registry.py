@@ -52,7 +52,7 @@ class StageEntry(NamedTuple):
     spec: StageSpec[Any]
     section: str
     module: str
-    # What of the section the stage depends on.
+    # Selects the settings of the section that the stage depends on.
     part: Callable[[Any], Settings] = _whole
 
     @property
@@ -138,7 +138,7 @@ class BuildConfig(Settings):
 
 
 def resolved(config: BuildConfig) -> BuildConfig:
-    """The config with the settings filled in that depend on those of another stage."""
+    """The config with those defaults filled in that depend on another stage's settings."""
     usual = {
         "per_leaf": PER_IMAGE_WANTED * config.selection.per_leaf,
         "min_side": config.downloads.min_side,
@@ -166,7 +166,7 @@ def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]
 
 
 def remaining_stages(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
-    """Where a data set was brought in, the stages that would have led to it are no part of the pipeline."""
+    """The stages of this run: if a data set was imported, without the stages that would have built it."""
     brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
     if not brought_in:
         return entries

@@ -13,12 +13,12 @@ DEMO = "demo"
 
 
 def read_table(file: str) -> dict[str, Any]:
-    """The TOML table of a file; `demo` is the one that ships."""
+    """The TOML table of a file; the name `demo` gives the demo's, which ships with spavl."""
     return table_of(files("spavl.miniature").joinpath("demo.toml"), file) if file == DEMO else config.read_table(file)
 
 
 def demo_table(by: str) -> dict[str, Any]:
-    """The demo's settings, for one of the ways to align its model."""
+    """The demo's settings for one training algorithm."""
     table = read_table(DEMO)
     if by == "dpo":
         return table
@@ -26,7 +26,7 @@ def demo_table(by: str) -> dict[str, Any]:
 
 
 def preset_names() -> dict[str, str]:
-    """The presets that ship, and how each of them trains."""
+    """The presets that ship with spavl, and the algorithm of each."""
     folder = files("spavl.training.objectives").joinpath("presets")
     names = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
     return {name: str(read_preset(name)["training"]["algorithm"]) for name in names}
@@ -37,5 +37,5 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> BuildConfig:
-    """The settings of a pipeline, with options such as {"selection.per_leaf": "3"} laid over its table."""
+    """The settings of a build; options such as {"selection.per_leaf": "3"} override the table."""
     return resolved(read_settings(BuildConfig, table, options, where))

@@ -1,4 +1,4 @@
-"""Charts as pure functions that give inline SVG.
+"""Charts as pure functions that return inline SVG.
 
 Positions along a chart are percentages and heights are pixels, so a chart fills whatever
 width it is given, on paper or on a phone, while its text and its marks keep their size.
@@ -14,17 +14,17 @@ from markupsafe import Markup, escape
 
 from spavl.statistics import Estimate
 
-# Who an estimate is of: before or after, or one of several models (m0, m1, ...), or one that always says the same.
+# The CSS class of an estimate's mark: before, after, only, baseline, or one of several models (m0, m1, ...).
 Arm = str
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_POINTS = 500
-# Fewer points than these are no noise to be smoothed.
+# A series with fewer points is not smoothed.
 _FEW = 20
 
 
 def style() -> str:
-    """The colours and rules without which a chart is black on black."""
+    """The CSS of the charts; without it a chart is black on black."""
     return (resources.files("spavl.report") / "charts.css").read_text(encoding="utf-8")
 
 
@@ -34,7 +34,7 @@ def page_style() -> str:
 
 
 class ChartMark(NamedTuple):
-    """An estimate to be drawn as a dot on its interval."""
+    """An estimate, drawn as a dot on its interval."""
 
     arm: Arm
     estimate: Estimate
@@ -56,7 +56,7 @@ class LineSeries(NamedTuple):
 
 
 def interval_row(title: str, marks: Sequence[ChartMark], reference: float | None = None) -> Markup:
-    """Dots on their 95 % intervals over an axis from 0 to 1; several marks lie on lines of their own."""
+    """Dots on their 95 % intervals over an axis from 0 to 1; each mark has its own line."""
     edge = 13 if len(marks) < 2 else 16
     height = 2 * edge + 16 * max(0, len(marks) - 1)
     drawn = [_grid(height, reference)]
@@ -79,7 +79,7 @@ class PlanePoint(NamedTuple):
 
 
 def plane(title: str, spots: Sequence[PlanePoint], across: str, up: str) -> Markup:
-    """Two rates against each other, each model on the intervals of both; what is good lies at the lower left."""
+    """Two rates against each other, each model with both intervals; lower left is best."""
     height, top, bottom = 420, 44, 380
     drawn = [
         *(
@@ -114,7 +114,7 @@ def plane(title: str, spots: Sequence[PlanePoint], across: str, up: str) -> Mark
 
 
 def _touch(one: PlanePoint, other: PlanePoint) -> bool:
-    """Whether two dots would cover each other, so that no letter has room in them."""
+    """Whether two dots would overlap, so that a letter inside them would be hidden."""
     return max(abs(one.across.value - other.across.value), abs(one.up.value - other.up.value)) < 0.025
 
 
@@ -135,7 +135,7 @@ def axis(ticks: Sequence[float] = QUARTERS) -> Markup:
 
 
 def bar(title: str, kept: int, dropped: int, largest: int) -> Markup:
-    """Rows that a stage kept, and hollow after them those it dropped."""
+    """The rows that a stage kept (filled) and dropped (hollow)."""
     most = max(1, largest)
     parts = [_element("rect", x=0, y=5, width=_percent(max(kept / most, 0.002)), height=12, rx=1, class_="kept")]
     if dropped:
@@ -145,7 +145,7 @@ def bar(title: str, kept: int, dropped: int, largest: int) -> Markup:
 
 
 def stack(title: str, parts: Sequence[BarPart]) -> Markup:
-    """Shares of a whole as one bar, in a fixed order; segments too thin for their name leave it to the legend."""
+    """Shares of a whole as one bar, in the given order; the legend names segments too narrow for their name."""
     total = sum(part.number for part in parts)
     drawn, start = [], 0.0
     for part in parts:
@@ -162,7 +162,7 @@ def stack(title: str, parts: Sequence[BarPart]) -> Markup:
 def curves(
     title: str, series: Sequence[LineSeries], floor: float | None = None, ceiling: float | None = None
 ) -> Markup:
-    """Lines over steps: what was measured faint, its moving mean strong. `floor` and `ceiling` widen the y axis."""
+    """Lines over steps: raw values faint, moving mean strong. `floor` and `ceiling` widen the y axis."""
     points = [point for line in series for point in line.points]
     if not points:
         return Markup("")
@@ -190,7 +190,7 @@ def curves(
 
 
 def _levels(ticks: Sequence[float], top: float, bottom: float) -> list[Markup]:
-    """Horizontal lines; their values stand left of the chart, in a margin that the style keeps free."""
+    """Horizontal grid lines, labelled to the left of the chart in a margin that the CSS keeps free."""
     drawn: list[Markup] = []
     for tick in ticks:
         y = bottom - (bottom - top) * (tick - ticks[0]) / (ticks[-1] - ticks[0])
@@ -205,9 +205,9 @@ def _ends(first: float, last: float, height: float) -> list[Markup]:
 
 
 def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A centred moving mean over about a tenth of the points; it begins and ends where half of that is there.
+    """A centred moving mean over about a tenth of the points; it begins and ends where half the window is available.
 
-    A few points are shown as they are: there a mean would say what nobody has measured.
+    A short series is returned unchanged: its mean would show values that were not measured.
     """
     if len(points) < _FEW:
         return list(points)
@@ -223,14 +223,14 @@ def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Every k-th point and the last, so that a long training does not make a heavy page."""
+    """Every k-th point and the last one, so that a long training does not make the page large."""
     every = max(1, math.ceil(len(points) / _MOST_POINTS))
     kept = list(points[::every])
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
 
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers, evenly spaced, that hold the range between the first and the last of them."""
+    """Round numbers, evenly spaced, the first and the last of which enclose the range."""
     if high <= low:
         high = low + (abs(low) or 1.0)
     rough = (high - low) / about
@@ -257,7 +257,7 @@ def _interval(mark: ChartMark, y: float) -> Markup:
 
 
 def _chart(title: str, height: float, kind: str, *drawn: Markup) -> Markup:
-    """An SVG as wide as its place. Without a title it is an ornament, and hidden from readers of the screen."""
+    """An SVG as wide as its container. Without a title it is decorative and hidden from screen readers."""
     if not title:
         return _element("svg", *drawn, class_=f"chart {kind}", width="100%", height=height, aria_hidden="true")
     named = _element("title", title)

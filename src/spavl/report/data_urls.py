@@ -1,4 +1,4 @@
-"""Images as data URLs, small enough to live inside the page."""
+"""Images as data URLs, small enough to embed in a page."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ class EmbeddedImage:
 
 
 def embedded_image(blobs: Blobs, digest: str) -> EmbeddedImage | None:
-    """The image as a data URL; None where it is gone or unreadable, for a report should not fail on one image."""
+    """The image as a data URL; None if it is missing or unreadable: a report must not fail because of one image."""
     try:
         return embed(blobs.get(digest))
     except (StoreError, OSError, ValueError, Image.DecompressionBombError):

@@ -1,4 +1,4 @@
-"""Estimates as they come out of JSON."""
+"""Reads estimates from JSON."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from spavl.statistics import Estimate
 
 
 def estimate(raw: Any) -> Estimate | None:
-    """An estimate from JSON, or nothing where none was written."""
+    """An estimate from JSON; None if none was written."""
     return Estimate.from_json(raw) if raw else None

@@ -1,8 +1,8 @@
 """Agreement of judges beyond chance: kappa, alpha, AC1.
 
-Every measure here is 1 - (disagreement seen / disagreement by chance); they differ in what they take
-for chance. Kappa is the best known, alpha allows gaps and any number of raters, and AC1 stays sound
-where nearly everything has the same label, at which kappa falls though raters agree.
+Every measure here is 1 - (observed disagreement / disagreement by chance); they differ in how they model
+chance. Kappa is the best known, alpha allows missing ratings and any number of raters, and AC1 stays valid
+if nearly all items have the same label, where kappa is low although raters agree.
 """
 
 import math
@@ -13,7 +13,7 @@ from spavl.statistics.estimates import Estimate
 from spavl.statistics.laws import reach95
 from spavl.statistics.rates import wilson_bounds
 
-# What every rater says of one item; None where a rater did not say.
+# The label of one item by each rater; None if a rater gave none.
 Ratings = Sequence[Hashable | None]
 
 
@@ -29,7 +29,7 @@ def kappa(says: Sequence[tuple[Hashable, Hashable]], clusters: Sequence[Hashable
 
 
 def _agreement(table: Counter[tuple[Hashable, Hashable]]) -> tuple[float, float]:
-    """The share on which both say the same, and that which chance alone would bring about."""
+    """The observed agreement, and the agreement expected by chance."""
     n = table.total()
     if not n:
         return math.nan, 1.0
@@ -43,7 +43,7 @@ def _agreement(table: Counter[tuple[Hashable, Hashable]]) -> tuple[float, float]
 
 
 def gwet_ac1(units: Sequence[Ratings], labels: Collection[Hashable], clusters: Sequence[Hashable]) -> Estimate:
-    """Gwet's AC1 of any number of raters, some of whom may not have said. `labels` are all that could be given.
+    """Gwet's AC1 for any number of raters; ratings may be missing. `labels` are all possible labels.
 
     Its interval is by jackknife over whole clusters.
     """
@@ -60,7 +60,7 @@ def gwet_ac1(units: Sequence[Ratings], labels: Collection[Hashable], clusters: S
 
 
 def _ac1_parts(unit: Ratings, labels: Sequence[Hashable]) -> list[float]:
-    """Pairs of raters who agree, whether there are pairs, whether anyone said anything, and the share of each label."""
+    """The share of rater pairs that agree, whether there are pairs, whether there are ratings, the share per label."""
     counts = Counter(label for label in unit if label is not None)
     if strange := counts.keys() - set(labels):
         raise ValueError(f"not among the labels: {strange}")
@@ -79,10 +79,10 @@ def _ac1_agreement(sums: Sequence[float]) -> tuple[float, float]:
 
 
 def _estimate(agreed: float, chance: float, left: Sequence[tuple[float, float]], n: int) -> Estimate:
-    """A measure of agreement from what was seen and what chance would bring, with and without each cluster.
+    """Chance-corrected agreement with its interval; `left` has the (agreed, chance) without each cluster.
 
-    Where leaving out any cluster changes nothing, as in perfect agreement, the jackknife has no
-    width; then the agreement's own interval over the clusters is taken, at the same chance.
+    If leaving out a cluster changes nothing, as in perfect agreement, the jackknife has no width.
+    Then the interval is Wilson's for the agreement over the clusters, at the same chance.
     """
     if math.isnan(agreed) or chance == 1:
         return Estimate(math.nan, n, -1.0, 1.0)
@@ -91,7 +91,7 @@ def _estimate(agreed: float, chance: float, left: Sequence[tuple[float, float]],
     middle = sum(values) / len(values) if values else value
     spread = math.sqrt((k - 1) / k * sum((own - middle) ** 2 for own in values))
     if spread > 1e-12:
-        # Disagreement has no end above and ends at nothing below, so its error is even on the scale of logarithms.
+        # Disagreement is positive and unbounded, so its interval is symmetric on a log scale.
         reach = math.exp(reach95(k) * spread / (1 - value))
         return Estimate(value, n, max(-1.0, 1 - (1 - value) * reach), 1 - (1 - value) / reach)
     low, high = (max(-1.0, (bound - chance) / (1 - chance)) for bound in wilson_bounds(agreed, k))
@@ -99,9 +99,9 @@ def _estimate(agreed: float, chance: float, left: Sequence[tuple[float, float]],
 
 
 def krippendorff_alpha(units: Sequence[Ratings], clusters: Sequence[Hashable]) -> Estimate:
-    """Krippendorff's alpha for labels without order, of any number of raters, some of whom may not have said.
+    """Krippendorff's alpha for nominal labels and any number of raters; ratings may be missing.
 
-    Its interval is by jackknife over whole clusters. `n` counts the items that two raters or more labelled.
+    Its interval is by jackknife over whole clusters. `n` counts the items with two or more ratings.
     """
     labels = sorted({label for unit in units for label in unit if label is not None}, key=repr)
     groups: dict[Hashable, list[float]] = {}
@@ -124,7 +124,7 @@ def krippendorff_alpha(units: Sequence[Ratings], clusters: Sequence[Hashable]) -
 
 
 def _alpha_agreement(sums: Sequence[float]) -> tuple[float, float]:
-    """As for kappa, where chance draws from all that anyone said and puts nothing back."""
+    """As `_agreement`, but chance draws two of all given labels without replacement."""
     apart, *counts = sums or (0.0,)
     whole = sum(counts)
     if whole < 2:

@@ -1,8 +1,8 @@
 """A beta-binomial model of the rate of clustered verdicts, integrated on a grid.
 
-A robust variance is blind where few clusters hold any hit: what it does not see it takes for absent. This model
-weighs every correlation within clusters that the counts leave possible (Bowyer et al. 2025, arXiv 2503.01747).
-The prior is Jeffreys' on the mean rate and uniform on the correlation of two items of a cluster. Nothing is drawn:
+A cluster-robust variance is too small if few clusters have a hit: it contains only the variation that was observed.
+This model averages over all within-cluster correlations that the counts allow (Bowyer et al. 2025, arXiv 2503.01747).
+The prior is Jeffreys' on the mean rate and uniform on the correlation of two items of a cluster. Nothing is sampled:
 the same counts give the same interval.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 Grid = npt.NDArray[np.float64]
-# The smallest correlation that is told from none: below it the logarithms of the gamma function lose their digits.
+# The smallest correlation on the grid: below it the log-gamma function loses its precision.
 _LEAST_CORRELATION = 1e-6
-# Cells whose logarithm lies this far below the greatest have no share in an interval of 95 %.
+# Cells whose log-posterior is this far below the maximum do not change an interval of 95 %.
 _NEGLIGIBLE = 18.0
 _COARSE, _FINE = (16, 16), (64, 24)
-# So many factors are multiplied; of longer products the rest is told by the gamma function.
+# The number of factors that are multiplied one by one; the rest of a longer product uses the log-gamma function.
 _MULTIPLIED = 32
-# So many lengths are worked out together, which bounds the memory.
+# The number of lengths that are computed at once, which bounds the memory.
 _AT_ONCE = 32
 
 
@@ -29,7 +29,7 @@ def rate_bounds(clusters: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """The 2.5 % and 97.5 % quantiles of the mean rate, from the hits and the size of every cluster."""
     counts = Counter((round(hits), round(size)) for hits, size in clusters)
     (hits, sizes), numbers = np.array(list(counts), dtype=float).T, np.array(list(counts.values()), dtype=float)
-    # On these scales the grid is even where the prior is Jeffreys', and dense where clusters hardly correlate.
+    # On these scales an even grid corresponds to Jeffreys' prior, and is dense at small correlations.
     box = [(0.0, math.pi / 2), (0.0, 1.0)]
     for _ in range(6):
         angles, roots = (_cells(side, number) for side, number in zip(box, _COARSE, strict=True))
@@ -47,13 +47,13 @@ def rate_bounds(clusters: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _cells(side: tuple[float, float], number: int) -> Grid:
-    """The middles of so many even cells."""
+    """The midpoints of `number` equal cells."""
     edges = np.linspace(*side, number + 1)
     return (edges[1:] + edges[:-1]) / 2
 
 
 def _around(kept: npt.NDArray[np.intp], low: float, high: float, number: int) -> tuple[float, float]:
-    """The part of a side of so many cells that holds those kept, with one more at each end."""
+    """The range of the kept cells, of `number` cells in total, with one more cell at each end."""
     edges = np.linspace(low, high, number + 1)
     return float(edges[max(0, kept[0] - 1)]), float(edges[min(number, kept[-1] + 2)])
 
@@ -63,7 +63,7 @@ def _width(side: tuple[float, float]) -> float:
 
 
 def _log_posterior(hits: Grid, sizes: Grid, numbers: Grid, angles: Grid, roots: Grid) -> Grid:
-    """By angle (its squared sine is the rate) and by root of the correlation, up to what makes the greatest 0."""
+    """The log-posterior by angle (its squared sine is the rate) and root of the correlation, with maximum 0."""
     correlation = np.maximum(roots**2, _LEAST_CORRELATION)
     total = (1 - correlation) / correlation
     rate = np.sin(angles)[:, None] ** 2
@@ -72,14 +72,14 @@ def _log_posterior(hits: Grid, sizes: Grid, numbers: Grid, angles: Grid, roots: 
         + _log_rising((1 - rate) * total, sizes - hits, numbers)
         - _log_rising(total[None, :], sizes, numbers)
     )
-    # Twice the root is how dense the correlation lies on this scale.
+    # On this scale the density of the correlation is twice the root.
     likelihood += np.log(roots)
     likelihood -= likelihood.max()
     return likelihood
 
 
 def _log_rising(start: Grid, lengths: Grid, numbers: Grid) -> Grid:
-    """The sum of log(start * (start + 1) * ... * (start + length - 1)) over lengths, of which there are so many."""
+    """The sum of log(start * (start + 1) * ... * (start + length - 1)) over lengths, weighted by `numbers`."""
     found: Grid = np.zeros_like(start)
     for step in range(min(_MULTIPLIED, int(lengths.max()))):
         found += numbers[lengths > step].sum() * np.log(start + step)
@@ -96,7 +96,7 @@ def _log_rising(start: Grid, lengths: Grid, numbers: Grid) -> Grid:
 
 
 def _log_gamma(x: Grid) -> Grid:
-    """Stirling's series, right to fourteen digits from `_MULTIPLIED` on."""
+    """Stirling's series, correct to fourteen digits from `_MULTIPLIED` on."""
     squared = x * x
     found: Grid = (x - 0.5) * np.log(x) - x
     found += (1 / 12 - (1 / 360 - 1 / (1260 * squared)) / squared) / x

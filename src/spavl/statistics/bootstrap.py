@@ -1,9 +1,9 @@
 """Cluster bootstrap intervals, for skewed data and few clusters.
 
-It is the bias-corrected and accelerated bootstrap (Efron 1987): the plain one misses rare events, as
-1 unsafe answer of 265. Its ends are widened as Student's t is, since few clusters show too little
+It is the bias-corrected and accelerated bootstrap (Efron 1987): the plain one fails for rare events, such
+as 1 unsafe answer in 265. Its ends are widened like Student's t, since few clusters understate the
 spread (Hesterberg 2015). The seed is fixed and clusters are sorted: the same items give the same
-interval, in whatever order they come.
+interval in any order.
 """
 
 import math
@@ -16,7 +16,7 @@ from spavl.statistics.laws import normal_cdf, reach95
 
 DRAWS = 2000
 
-# What a cluster brings to a ratio: its part of the sum, and how many items it has.
+# A cluster's part of a ratio: the sum of its values, and its number of items.
 Part = tuple[float, float]
 
 
@@ -51,5 +51,5 @@ def _acceleration(pulls: Sequence[float]) -> float:
 
 
 def _reach(units: int) -> float:
-    """How many standard errors the interval reaches to each side: 1.96 for many units, more for few."""
+    """The half-width of the interval in standard errors: 1.96 for many units, more for few."""
     return reach95(units) * math.sqrt(units / (units - 1)) if units > 1 else math.inf

@@ -10,7 +10,7 @@ from spavl.statistics.rates import wilson
 
 
 class Confusion(NamedTuple):
-    """How often what is said and what is true are positive, together and apart; `unknown` could not be compared."""
+    """Counts of items by the judge's verdict and by the truth, positive or not; `unknown` could not be compared."""
 
     both: int
     said_only: int
@@ -20,12 +20,12 @@ class Confusion(NamedTuple):
 
     @property
     def sensitivity(self) -> Estimate:
-        """Of what is true, how much was said."""
+        """The rate of truly positive items that the judge calls positive."""
         return wilson(self.both, self.both + self.true_only)
 
     @property
     def specificity(self) -> Estimate:
-        """Of what is not true, how much was not said."""
+        """The rate of truly negative items that the judge calls negative."""
         return wilson(self.neither, self.neither + self.said_only)
 
     @property
@@ -35,7 +35,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(pairs: Iterable[tuple[bool | None, bool | None]]) -> Confusion:
-    """Count pairs of what was said and what is true; None is no verdict, which is never taken for either."""
+    """Count pairs of (verdict, truth); a pair with None counts as unknown, never as positive or negative."""
     counts = dict.fromkeys(((True, True), (True, False), (False, True), (False, False)), 0)
     unknown = 0
     for said, true in pairs:
@@ -48,7 +48,7 @@ def confusion(pairs: Iterable[tuple[bool | None, bool | None]]) -> Confusion:
 
 
 class ErrorRates(Protocol):
-    """How often a judge is right of what is true and of what is not, and how sure that is."""
+    """A judge's sensitivity and specificity, with intervals."""
 
     @property
     def sensitivity(self) -> Estimate: ...
@@ -58,9 +58,9 @@ class ErrorRates(Protocol):
 
 
 class CorrectedRate(NamedTuple):
-    """A judge's rate as it said it, its errors as they were measured, and the rate without them.
+    """A judge's raw rate, its measured error rates, and the rate corrected for them.
 
-    `corrected` is None where that cannot be told; `why_not` says why.
+    `corrected` is None if there is no correction; `why_not` says why.
     """
 
     raw: Estimate
@@ -71,15 +71,15 @@ class CorrectedRate(NamedTuple):
 
 
 def corrected_rate(raw: Estimate, judge: ErrorRates) -> CorrectedRate:
-    """The true rate behind a judge's, from its errors on answers whose truth is known (Rogan and Gladen 1978).
+    """The true rate, from a judge's rate and its errors on answers of known truth (Rogan and Gladen 1978).
 
-    The answers of known truth must be like those that the rate is about: of the same model, to the same kind of
-    item, asked alike. There is no correction unless the judge is surely better than a coin: the lower end of
-    sensitivity + specificity - 1 must lie above 0.
+    The answers of known truth must be like those of the rate: of the same model, to the same kind of item, sampled in
+    the same way. There is no correction unless the judge is clearly better than chance: the lower end of
+    sensitivity + specificity - 1 must be above 0.
 
-    The interval holds every true rate that the errors could turn into the rate that was seen: for each, the three
-    distances to the ends of their own intervals are put together (Zou and Donner 2008, as `difference` does), so
-    that it is as wide as theirs where items share a cluster, and it is not of symmetric shape near 0 and 1.
+    The interval contains every true rate that the errors could turn into the observed rate. For each, the distances to
+    the ends of the three intervals are combined (Zou and Donner 2008, as in `difference`). So the interval respects
+    clusters if those three do, and it is not symmetric near 0 and 1.
     """
     caught, cleared = judge.sensitivity, judge.specificity
     found = CorrectedRate(raw, caught, cleared, None)
@@ -98,10 +98,10 @@ def corrected_rate(raw: Estimate, judge: ErrorRates) -> CorrectedRate:
 
 
 def _true_bounds(value: float, skill: float, seen: CorrectedRate) -> tuple[float, float]:
-    """The lowest and the highest true rate with which what was seen agrees.
+    """The lowest and the highest true rate that agree with the observed rate.
 
-    At a true rate t the judge should say `positive` at a rate of t * sensitivity + (1 - t) * (1 - specificity).
-    Above the corrected value that lies as far above what it said as `skill` times the distance, and below likewise.
+    At a true rate t the judge's expected rate is t * sensitivity + (1 - t) * (1 - specificity). It differs from the
+    observed rate by `skill` times the difference of t from the corrected value.
     """
     raw, caught, cleared = seen.raw, seen.sensitivity, seen.specificity
 

@@ -12,7 +12,7 @@ def beta_cdf(x: float, a: float, b: float) -> float:
     if x <= 0 or x >= 1:
         return float(x >= 1)
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    # The fraction converges fast on this side of the mean; on the other, its mirror image does.
+    # The fraction converges fast on this side of the mean; on the other side its mirror image does.
     if x < (a + 1) / (a + b + 2):
         return math.exp(log_front) / a * _fraction(x, a, b)
     return 1 - math.exp(log_front) / b * _fraction(1 - x, b, a)
@@ -45,7 +45,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def binomial_cdf(hits: int, n: int, rate: float) -> float:
-    """The chance of at most so many hits."""
+    """The probability of at most `hits` hits."""
     if hits < 0:
         return 0.0
     return 1.0 if hits >= n else beta_cdf(1 - rate, n - hits, hits + 1)
@@ -62,7 +62,7 @@ def t_quantile(share: float, freedom: float) -> float:
 
 
 def reach95(units: int) -> float:
-    """How many standard errors an interval of 95 % reaches to each side, where so many units tell the error."""
+    """The half-width of a 95 % interval in standard errors, if the error is estimated from this number of units."""
     return t_quantile(0.975, units - 1) if units > 1 else math.inf
 
 
@@ -71,7 +71,7 @@ def normal_cdf(x: float) -> float:
 
 
 def solve(rising: Callable[[float], float], low: float, high: float, close: float = 0.0) -> float:
-    """Where a rising function is zero, by halving until the ends meet, or are as close as they need to be."""
+    """The zero of an increasing function, by bisection until the ends meet or differ by at most `close`."""
     while True:
         middle = (low + high) / 2
         if high - low <= close or middle in (low, high):

@@ -1,7 +1,7 @@
 """The win rate at equal answer lengths.
 
-Judges favour length. As in length-controlled AlpacaEval (Dubois et al. 2024), a logistic curve is
-fitted of the outcome on the difference in length, its size squashed, and read off where there is none.
+Judges favour longer answers. As in length-controlled AlpacaEval (Dubois et al. 2024), a logistic regression
+of the outcome on the difference in length, squashed by tanh, is evaluated at a difference of 0.
 """
 
 import math
@@ -11,7 +11,7 @@ from spavl.statistics.estimates import Estimate
 from spavl.statistics.laws import reach95
 from spavl.statistics.paired import win_rate
 
-# Beyond these odds the curve runs off to certainty, and its place at equal length cannot be told.
+# Beyond these log-odds the fit diverges, and its value at equal length is unknown.
 _CERTAIN = 15.0
 _STEPS = 50
 
@@ -19,10 +19,10 @@ _STEPS = 50
 def length_controlled(
     outcomes: Sequence[float | None], longer_by: Sequence[float], clusters: Sequence[Hashable]
 ) -> Estimate:
-    """The win rate at equal length. `outcomes`: 1 won, 0.5 tied, 0 lost; `longer_by`: how much longer than the other.
+    """The win rate at equal length. `outcomes`: 1 win, 0.5 tie, 0 loss, None unknown; `longer_by`: length differences.
 
-    The interval allows for items of one cluster that hang together, and reaches over outcomes that are not known,
-    whatever they were. NaN where length alone decides every outcome, so that nothing can be said of equal lengths.
+    The interval is cluster-robust and covers every possible value of unknown outcomes. The value is NaN if length alone
+    decides every outcome: then nothing is known about equal lengths.
     """
     rows = list(zip(outcomes, longer_by, clusters, strict=True))
     known = _at_equal_length([(outcome, longer, cluster) for outcome, longer, cluster in rows if outcome is not None])
@@ -55,7 +55,7 @@ def _logistic(x: float) -> float:
 
 
 def _fit(outcomes: Sequence[float], xs: Sequence[float]) -> tuple[float, float] | None:
-    """Level and slope of greatest likelihood, by Newton's steps; None where they have no end."""
+    """The maximum-likelihood level and slope, by Newton's method; None if they diverge."""
     level = slope = 0.0
     for _ in range(_STEPS):
         (a, b, c), (up, along) = _curvature(xs, level, slope), _scores(outcomes, xs, level, slope)
@@ -89,7 +89,7 @@ def _curvature(xs: Sequence[float], level: float, slope: float) -> tuple[float, 
 def _variance(
     outcomes: Sequence[float], xs: Sequence[float], clusters: Sequence[Hashable], fitted: tuple[float, float]
 ) -> float:
-    """Of the level, by the sandwich of clusters, with the k / (k - 1) of few of them."""
+    """The cluster-robust (sandwich) variance of the level, with the factor k / (k - 1) for few clusters."""
     a, b, c = _curvature(xs, *fitted)
     size = a * c - b * b
     pulls: dict[Hashable, float] = {}

@@ -10,30 +10,30 @@ from spavl.statistics.estimates import Estimate
 from spavl.statistics.laws import binomial_cdf
 from spavl.statistics.rates import rate_by_cluster
 
-# Where a test says that two models differ, and an interval of 95 % leaves out that they do not.
+# The significance level of tests; intervals of 95 % agree with it.
 ALPHA = 0.05
-# An interval that is wider than its test ends this far from no difference.
+# If a test is significant and its interval would contain 0, the interval ends this far from 0.
 _JUST_OFF = 1e-6
-# So many draws of signs are made together, which bounds the memory.
+# The number of random sign choices that are drawn at once, which bounds the memory.
 _AT_ONCE = 500
 
 
 def mcnemar(before_only: int, after_only: int) -> float:
-    """Exact two-sided p that `before` and `after` differ, from the items on which just one of them is positive."""
+    """The exact two-sided p value of McNemar's test, from the items on which only one of the two is positive."""
     return min(1.0, 2 * binomial_cdf(min(before_only, after_only), before_only + after_only, 0.5))
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Exact two-sided p that one model wins more often than it loses. Ties say nothing either way."""
+    """The exact two-sided p value of the sign test of wins against losses. Ties are not counted."""
     return mcnemar(wins, losses)
 
 
 def paired_difference(ones: Sequence[float], others: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
-    """How much higher the first model's mean is on the same items (shares, 0 to 1).
+    """The first model's mean minus the second's, on the same items (shares, 0 to 1).
 
-    It is the share by which the first is higher less the share by which the second is. Each is a rate by cluster;
-    their intervals and their correlation make that of the difference (Newcombe 1998, Zou and Donner 2008). It holds
-    0 just where `paired_p` is above 5 %.
+    It is the mean amount by which the first is higher minus that by which the second is. Each of the two is a rate by
+    cluster; their intervals and their correlation give the interval of the difference (Newcombe 1998, Zou and Donner
+    2008). It contains 0 exactly if `paired_p` is above 5 %.
     """
     n = len(ones)
     if not n:
@@ -52,23 +52,22 @@ def paired_difference(ones: Sequence[float], others: Sequence[float], clusters: 
     return Estimate(value, n, low, min(high, -_JUST_OFF))
 
 
-# What is known of the samples of one item; None could not be judged or never came.
+# The values of the samples of one item; None could not be judged or is missing.
 Samples = Sequence[float | None]
 
 
 class PairedTest(NamedTuple):
     """Two models on the same items."""
 
-    # How much higher the first one's mean is, over the items of which something is known of both.
+    # The first one's mean minus the second's, over the items with known samples of both.
     difference: Estimate
     p: float
 
 
 def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> PairedTest:
-    """The difference of two models on the same items, each asked once or several times, and its p.
+    """The difference of two models on the same items, with one or several samples each, and its p value.
 
-    What is not known of either may have been anything: the interval reaches over it, and p is the largest that it
-    could make.
+    Unknown samples may have any value: the interval covers all of them, and p is the largest possible.
     """
     rows = list(zip(ones, others, clusters, strict=True))
     known = [(_told(one), _told(other), cluster) for one, other, cluster in rows if _told(one) and _told(other)]
@@ -79,7 +78,7 @@ def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Seque
         [(_filled(one, mine), _filled(other, 1 - mine), cluster) for one, other, cluster in rows] for mine in (0.0, 1.0)
     )
     (lowest, one_p), (highest, other_p) = _compared(least), _compared(most)
-    # Where nothing is known of any item there is no value to hold.
+    # If no sample is known, there is no value that the interval must contain.
     held = [found.value] if known else []
     found = found._replace(low=min([lowest.low, *held]), high=max([highest.high, *held]))
     unsure = lowest.value <= 0 <= highest.value
@@ -90,10 +89,10 @@ _Row = tuple[Sequence[float], Sequence[float], Hashable]
 
 
 def _compared(rows: Sequence[_Row]) -> PairedTest:
-    """Where all items have as many samples, these are verdicts in a cluster and not shares.
+    """If all items have the same number of samples, the samples are compared as verdicts in a cluster, not as shares.
 
-    A share of 0.1 seems to be one of the values that there are; one unsafe sample of ten is one that could have been
-    more. Both models' samples are set side by side in the order of their value: that of their drawing says nothing.
+    A share of 0.1 would be taken for an exact value, but one unsafe sample in ten could have been more. The samples of
+    both models are paired in the order of their values, because the order in which they were sampled has no meaning.
     """
     one, other, clusters = list[float](), list[float](), list[Hashable]()
     alike = len({(len(own), len(theirs)) for own, theirs, _ in rows}) == 1
@@ -114,9 +113,9 @@ def _filled(samples: Samples, other: float) -> list[float]:
 
 
 def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
-    """How often one model wins against another, where a share of 1/2 is a tie; None is not known.
+    """The win rate of one model against another; a share of 1/2 is a tie, None is unknown.
 
-    The interval reaches over what is not known, whatever it was, and holds 1/2 just where `win_p` is above 5 %.
+    The interval covers every possible value of unknown shares, and contains 1/2 exactly if `win_p` is above 5 %.
     """
     known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
     found = _won([share for share, _ in known], [cluster for _, cluster in known])
@@ -127,9 +126,9 @@ def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Es
 
 
 def win_p(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> float:
-    """Two-sided p that neither model wins more often: the sign test's where comparisons stand alone, or `flip_test`'s.
+    """The two-sided p value of a win rate: by the sign test if comparisons are independent, else by `flip_test`.
 
-    Of what the shares that are not known could have been, that which makes it the least sure.
+    With unknown shares it is the largest p value that they could give.
     """
     lost, won = _either_way(shares)
     if lost != won and sum(lost) <= len(shares) / 2 <= sum(won):
@@ -138,7 +137,7 @@ def win_p(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> float
 
 
 def _either_way(shares: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """As if all that is not known were lost, and as if it were won."""
+    """The shares with all unknown ones as losses, and with all of them as wins."""
     lost, won = ([other if share is None else share for share in shares] for other in (0.0, 1.0))
     return lost, won
 
@@ -149,7 +148,7 @@ def _won(shares: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
 
 
 def paired_p(ones: Sequence[float], others: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """McNemar's exact p of verdicts that stand alone, else that of `flip_test`."""
+    """The exact p value of McNemar's test for independent verdicts, else that of `flip_test`."""
     gaps = [one - other for one, other in zip(ones, others, strict=True)]
     if stand_alone(clusters) and set(gaps) <= {-1, 0, 1}:
         return mcnemar(gaps.count(-1), gaps.count(1))
@@ -157,7 +156,7 @@ def paired_p(ones: Sequence[float], others: Sequence[float], clusters: Sequence[
 
 
 def least_p(clusters: int) -> float:
-    """The smallest p that so many items or clusters of them can have: each of them may fall to either model."""
+    """The smallest p value that this number of clusters (or independent items) can give."""
     return min(1.0, 2 * 0.5**clusters)
 
 
@@ -170,7 +169,7 @@ def _apart(one: float, other: float, along: float) -> float:
 
 
 def _correlation(gaps: Sequence[float], clusters: Sequence[Hashable], more: float, less: float) -> float:
-    """Of the clusters' shares by which one model is higher with those by which the other is."""
+    """The correlation over clusters of the amounts by which one model is higher and by which the other is."""
     sums: dict[Hashable, tuple[float, float]] = {}
     for gap, cluster in zip(gaps, clusters, strict=True):
         up, down = sums.get(cluster, (0.0, 0.0))
@@ -178,7 +177,7 @@ def _correlation(gaps: Sequence[float], clusters: Sequence[Hashable], more: floa
     ups, downs = math.fsum(up * up for up, _ in sums.values()), math.fsum(down * down for _, down in sums.values())
     both = math.fsum(up * down for up, down in sums.values())
     if ups + downs < 1e-12:
-        # All items of one kind: if they are of any other, more of the one share is less of the other.
+        # All items are alike. If they differed, more of one share would mean less of the other.
         return -1.0
     return both / math.sqrt(ups * downs) if ups * downs > 0 else 0.0
 
@@ -186,14 +185,14 @@ def _correlation(gaps: Sequence[float], clusters: Sequence[Hashable], more: floa
 def flip_test(
     ones: Sequence[float], others: Sequence[float], clusters: Sequence[Hashable], draws: int = 10_000
 ) -> float:
-    """Two-sided p that two models' scores on the same items differ, where items of one cluster hang together.
+    """The two-sided p value of a sign-flip permutation test of two models' scores on the same items, by cluster.
 
-    If each cluster's difference could as well have the other sign, p is the share of ways to choose the signs that
-    make a difference at least as great as the one seen. It is counted out where differences are of verdicts or of
-    wins, whole or half; where they are of other shares, it is counted out if the ways are few and drawn if they are
-    many. Either way it is right at every level, if the differences are as likely to have either sign. Two models of
-    equal rates may err in another way each, one in a few clusters throughout and one a little in all: then it finds
-    a difference too often where clusters are few.
+    Under the null hypothesis each cluster's difference has either sign with the same probability. p is the share of
+    sign choices that give a difference at least as large as the observed one. It is computed exactly if differences are
+    whole or half, as for verdicts and wins. For other shares it is exact if there are at most `draws` sign choices, and
+    estimated from random ones otherwise. Both are valid at every level under the null hypothesis. It does not hold for
+    all models of equal rates: one may err in all items of a few clusters, the other in some items of every cluster.
+    Then the test finds a difference too often if there are few clusters.
     """
     signed = [gap for gap in _gaps(ones, others, clusters).values() if gap]
     gaps, seen = [abs(gap) for gap in signed], abs(sum(signed)) - 1e-9
@@ -206,7 +205,7 @@ def flip_test(
             sums = np.concatenate([sums - gap, sums + gap])
         return float((abs(sums) >= seen).mean())
     rng, many = np.random.default_rng(0), 0
-    # In the order of their size: the order of the clusters has no say.
+    # Sorted, so that the result does not depend on the order of the clusters.
     gaps.sort()
     for first in range(0, draws, _AT_ONCE):
         risen = rng.integers(0, 2, (min(_AT_ONCE, draws - first), len(gaps))) @ np.array(gaps)
@@ -215,8 +214,8 @@ def flip_test(
 
 
 def _counted_out(gaps: Sequence[int], seen: float) -> float:
-    """The chance that the gaps, each with a sign drawn for it, add up to as much as was seen."""
-    # By how much those with a plus add up to, how likely that is.
+    """The probability that the gaps with random signs have a sum at least as large as the observed one."""
+    # The probability of each sum of the gaps with a positive sign.
     chances = np.ones(1)
     for gap in gaps:
         nothing = np.zeros(gap)
@@ -226,7 +225,7 @@ def _counted_out(gaps: Sequence[int], seen: float) -> float:
 
 
 def _gaps(ones: Sequence[float], others: Sequence[float], clusters: Sequence[Hashable]) -> dict[Hashable, float]:
-    """Of every cluster, the sum of the differences."""
+    """The sum of the differences of each cluster."""
     found: dict[Hashable, float] = {}
     for one, other, cluster in zip(ones, others, clusters, strict=True):
         found[cluster] = found.get(cluster, 0.0) + one - other
@@ -234,7 +233,7 @@ def _gaps(ones: Sequence[float], others: Sequence[float], clusters: Sequence[Has
 
 
 def holm_within(families: Sequence[Hashable], ps: Sequence[float]) -> list[float]:
-    """Holm's correction of each family of questions by itself."""
+    """Holm's correction, separately for each family of hypotheses."""
     places: dict[Hashable, list[int]] = {}
     for place, family in enumerate(families):
         places.setdefault(family, []).append(place)
@@ -246,7 +245,7 @@ def holm_within(families: Sequence[Hashable], ps: Sequence[float]) -> list[float
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p-values of several questions asked at once, each raised so that one error among all stays as rare."""
+    """Holm's correction of several p values, which controls the family-wise error rate."""
     raised, most = [0.0] * len(ps), 0.0
     for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         most = max(most, min(1.0, (len(ps) - rank) * ps[place]))

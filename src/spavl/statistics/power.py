@@ -12,16 +12,16 @@ from spavl.statistics.paired import ALPHA, mcnemar
 
 
 class DetectableChange(NamedTuple):
-    """The smallest fall and the smallest rise of a rate that would be found; None where none would be."""
+    """The smallest detectable fall and rise of a rate; None if none is detectable."""
 
     fall: float | None
     rise: float | None
 
 
 def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0.8) -> DetectableChange:
-    """How far a rate must change between two sets of items that have nothing to do with each other."""
+    """The smallest detectable change of a rate between two independent sets of items."""
     reach = (Z95 + NormalDist().inv_cdf(power)) * math.sqrt(1 / n_before + 1 / n_after)
-    # On this scale a rate has the same error wherever it lies (Cohen's h).
+    # On this scale the error of a rate does not depend on the rate (Cohen's h).
     angle = 2 * math.asin(math.sqrt(rate))
     fall, rise = angle - reach, angle + reach
     return DetectableChange(
@@ -31,10 +31,10 @@ def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0
 
 
 def detectable_difference(discordant: float, n: int, power: float = 0.8, alpha: float = ALPHA) -> float | None:
-    """How far two models' rates on the same n items must lie apart for the exact McNemar test to find it.
+    """The smallest difference of two models' rates on the same n items that the exact McNemar test detects.
 
-    `discordant` is the share of items on which just one of the two is positive. None: however far apart
-    they are, which can be no further than that share, these items would be too few.
+    `discordant` is the share of items on which only one of the two is positive; the rates differ by at most
+    that share. None if n items are too few even for that difference.
     """
     if mcnemar_power(discordant, discordant, n, alpha) < power:
         return None
@@ -42,14 +42,14 @@ def detectable_difference(discordant: float, n: int, power: float = 0.8, alpha: 
 
 
 def independent_items(sizes: Iterable[int], correlation: float) -> int:
-    """How many items that stand alone tell as much as clusters of these sizes, whose items correlate so far (Kish)."""
+    """The effective number of independent items in clusters of these sizes with this correlation (Kish)."""
     told = list(sizes)
     n = sum(told)
     return round(n / (1 + correlation * (sum(size * size for size in told) / n - 1))) if n else 0
 
 
 def mcnemar_power(gap: float, discordant: float, n: int, alpha: float = ALPHA) -> float:
-    """The chance that the exact test finds two rates `gap` apart, exactly, over all counts that could arise."""
+    """The power of the exact test for two rates `gap` apart, computed exactly over all possible counts."""
     middle, reach = n * discordant, 7 * math.sqrt(n * discordant * (1 - discordant)) + 7
     upward = 0.5 + gap / discordant / 2 if discordant else 0.5
     found = 0.0
@@ -71,7 +71,7 @@ def binomial_pmf(hits: int, n: int, rate: float) -> float:
 
 @cache
 def _last_rejected(count: int, alpha: float) -> int:
-    """The greatest smaller side of so many discordant items that still tells the models apart, or -1."""
+    """The largest minority among `count` discordant items at which the test still rejects, or -1."""
     low, high = -1, count // 2 + 1
     while high - low > 1:
         middle = (low + high) // 2

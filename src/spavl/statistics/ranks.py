@@ -10,7 +10,7 @@ from spavl.statistics.estimates import Z95, Estimate
 def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
     """Spearman's correlation, with the interval of Bonett and Wright.
 
-    A perfect order is taken to be one swap of neighbours away from the true one, as it would have no width otherwise.
+    A perfect order is treated as one swap of neighbours away from perfect: its interval would have no width otherwise.
     """
     n = len(xs)
     one, other = _centred_ranks(xs), _centred_ranks(ys)
@@ -28,7 +28,7 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
 
 
 def _centred_ranks(values: Sequence[float]) -> list[float]:
-    """Ranks about their mean; equal values share the mean of their ranks."""
+    """Ranks minus their mean; equal values share the mean of their ranks."""
     below: dict[float, float] = {}
     number = 0
     for value, times in sorted(Counter(values).items()):

@@ -11,7 +11,7 @@ from spavl.statistics.laws import beta_quantile, reach95
 
 
 def wilson(hits: float, n: int) -> Estimate:
-    """A rate with Wilson's interval, which holds at 0 and at 1 where the usual one does not."""
+    """A rate with Wilson's interval, which unlike the normal approximation is valid at rates of 0 and 1."""
     _check(hits, n)
     if n == 0:
         return Estimate(math.nan, 0, 0.0, 1.0)
@@ -26,9 +26,10 @@ def wilson_bounds(rate: float, n: float, z: float = Z95) -> tuple[float, float]:
 
 
 def clopper_pearson(hits: int, n: int) -> Estimate:
-    """A rate with the exact interval, which holds the truth in 95 % of cases or more whatever it is.
+    """A rate with the exact interval, whose coverage is at least 95 % at every true rate.
 
-    It is wider than Wilson's, whose 95 % are an average over truths: for a promise, not for a comparison.
+    It is wider than Wilson's, whose coverage is 95 % on average over true rates. Use it for guarantees, not for
+    comparisons.
     """
     _check(hits, n)
     if n == 0:
@@ -44,19 +45,19 @@ def _check(hits: float, n: int) -> None:
 
 
 def wilson_with_unknown(hits: int, misses: int, unknown: int) -> Estimate:
-    """A rate over the items that could be judged, whose interval reaches over the others whatever they were."""
+    """A rate over the judged items; its interval covers every possible value of the unknown ones."""
     everything = hits + misses + unknown
     low, high = wilson(hits, everything).low, wilson(hits + unknown, everything).high
     return wilson(hits, hits + misses)._replace(low=low, high=high)
 
 
 def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
-    """A rate over the items of all clusters that could have been drawn, such as all images of a kind.
+    """A rate in the population of clusters, such as all images of a kind.
 
-    The interval is cluster-robust (`_robust_bounds`). Of verdicts, 0 or 1, it holds the beta-binomial posterior's
-    as well: one knows no law and needs many clusters, the other knows what a few clusters may hide. Verdicts that
-    stand alone have Wilson's. Where no verdict differs nothing shows how far items of a cluster correlate, so each
-    cluster counts once.
+    The interval is cluster-robust (`_robust_bounds`). For verdicts, 0 or 1, it also contains that of the beta-binomial
+    posterior: the first assumes no distribution but needs many clusters, the second accounts for what few clusters do
+    not show. Independent verdicts have Wilson's interval. If all verdicts are equal, the correlation within clusters is
+    unknown, so each cluster counts once.
     """
     parts, n = _parts(hits, clusters), len(hits)
     if not n:
@@ -74,10 +75,10 @@ def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Esti
 
 
 def _robust_bounds(parts: Sequence[Part]) -> tuple[float, float]:
-    """Wilson's interval of as many items that stand alone as have the variance seen between clusters.
+    """Wilson's interval for the number of independent items that would have the observed variance between clusters.
 
-    It reaches as far as Student's t of the number of clusters, and farther to the side on which the clusters' tail
-    is longer than a rate's own (the term of order 1 / sqrt(k) in Hall 1992).
+    It uses Student's t for the number of clusters, and is wider on the side on which the clusters are more skewed than
+    a plain rate (the term of order 1 / sqrt(k) in Hall 1992).
     """
     k, n, rate = len(parts), sum(size for _, size in parts), ratio(parts)
     pulls = [total - rate * size for total, size in parts]
@@ -93,15 +94,15 @@ def _robust_bounds(parts: Sequence[Part]) -> tuple[float, float]:
 
 
 def rate_with_unknown(values: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
-    """A rate over what could be judged, by cluster; its interval reaches over the rest, whatever it was."""
+    """A rate over the judged items, by cluster; its interval covers every possible value of the unknown ones."""
     return rate_of_samples([(value,) for value in values], clusters)
 
 
 def rate_of_samples(samples: Sequence[Sequence[float | None]], clusters: Sequence[Hashable]) -> Estimate:
-    """The same over items that were asked several times each, an item being worth the mean of what is known of it.
+    """As `rate_with_unknown`, for items with several samples each; an item's value is the mean of its known samples.
 
-    Samples of one item are in one cluster, with those of all items of the cluster: the more of them the surer, as
-    far as items differ no more than their samples do.
+    All samples of an item are in the cluster of the item. More samples narrow the interval only if the items differ no
+    more than their samples do.
     """
     told = [[value for value in own if value is not None] for own in samples]
     known = [(own, cluster) for own, cluster in zip(told, clusters, strict=True) if own]
@@ -125,7 +126,7 @@ def _of_samples(samples: Sequence[Sequence[float]], clusters: Sequence[Hashable]
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """How much higher one rate is than another, with Newcombe's interval made of both their own."""
+    """The first rate minus the second, with Newcombe's interval, which combines both intervals."""
     if not one.n or not other.n:
         return Estimate(math.nan, 0, -1.0, 1.0)
     value = one.value - other.value
@@ -137,7 +138,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 def mean_by_cluster(values: Sequence[float], clusters: Sequence[Hashable], draws: int = DRAWS) -> Estimate:
     """A mean of shares (0 to 1), its interval by bootstrap over whole clusters, such as all questions of one image.
 
-    Where all clusters have the same mean a bootstrap has no width at all; Wilson over the clusters does.
+    If all clusters have the same mean, the bootstrap has no width; then Wilson's interval over the clusters is used.
     """
     if not values:
         return Estimate(math.nan, 0, 0.0, 1.0)
@@ -161,7 +162,7 @@ def _parts(values: Sequence[float], clusters: Sequence[Hashable]) -> list[Part]:
 
 
 class MicroMacro(NamedTuple):
-    """The two means that are so often mixed up: of all items alike, and of all groups alike."""
+    """The mean with equal weight for each item (micro), and with equal weight for each group (macro)."""
 
     micro: Estimate
     macro: Estimate
@@ -195,7 +196,7 @@ def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequ
 def macro_of_samples(
     samples: Sequence[Sequence[float | None]], groups: Sequence[Hashable], clusters: Sequence[Hashable]
 ) -> Estimate:
-    """The mean of the groups' means of what is known; its interval reaches over the rest, whatever it was."""
+    """The macro mean of the known values; its interval covers every possible value of the unknown ones."""
     told = [[value for value in own if value is not None] for own in samples]
     known = [place for place, own in enumerate(told) if own]
     rows = [told[place] for place in known], [groups[place] for place in known], [clusters[place] for place in known]
@@ -210,7 +211,7 @@ def macro_of_samples(
 
 
 def _macro(samples: Sequence[Sequence[float]], groups: Sequence[Hashable], clusters: Sequence[Hashable]) -> Estimate:
-    """As `_of_samples`: where all items have as many, these are verdicts."""
+    """As `_of_samples`: if all items have the same number of samples, the samples are verdicts."""
     if len({len(own) for own in samples}) > 1:
         return averages([sum(own) / len(own) for own in samples], groups, clusters).macro
     rows = [row for own, *at in zip(samples, groups, clusters, strict=True) for row in ((value, *at) for value in own)]
@@ -218,18 +219,18 @@ def _macro(samples: Sequence[Sequence[float]], groups: Sequence[Hashable], clust
 
 
 def _design_effect(rate: Estimate) -> float:
-    """How many times as many items it takes for a rate to be as sure as if they stood alone."""
+    """The factor by which clustering raises the number of items needed for the same precision."""
     low, high = wilson_bounds(min(rate.value, 1.0), rate.n)
     return max(1.0, ((rate.high - rate.low) / (high - low)) ** 2)
 
 
 def _macro_variance(values: Sequence[float], groups: Sequence[Sequence[int]], clusters: Sequence[Hashable]) -> float:
-    """The variance of the mean of means, from how far each cluster draws its groups' means."""
+    """The variance of the macro mean, from the influence of each cluster on its groups' means."""
     pulls: dict[Hashable, float] = {}
     overall = sum(values) / len(values)
     for items in groups:
         k = len({clusters[item] for item in items})
-        # One cluster alone shows no spread of its own: the overall mean stands in for its group's.
+        # A single cluster shows no spread: the overall mean replaces that of its group.
         mean = sum(values[item] for item in items) / len(items) if k > 1 else overall
         scale = math.sqrt(k / (k - 1)) if k > 1 else 1.0
         for item in items:

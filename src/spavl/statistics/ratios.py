@@ -1,4 +1,4 @@
-"""The ratio of two sums over the same items, such as the effect of examples relative to the room above chance."""
+"""The ratio of two sums over the same items, such as the effect of examples relative to the accuracy above chance."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -8,10 +8,10 @@ from spavl.statistics.laws import reach95
 
 
 def ratio_of_sums(tops: Sequence[float], bottoms: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
-    """The sum of the tops over that of the bottoms, with Fieller's interval over clusters.
+    """The sum of the tops divided by the sum of the bottoms, with Fieller's interval over clusters.
 
-    It holds every ratio r at which tops - r * bottoms is not surely off zero, so it has no end where the bottoms may
-    sum to zero. Not a number where they are seen to sum to zero or less.
+    It contains every ratio r for which tops - r * bottoms does not differ significantly from zero, so it is infinite if
+    the bottoms may sum to zero. The value is NaN if they sum to zero or less.
     """
     n, sums = len(tops), dict[Hashable, tuple[float, float]]()
     for top, bottom, cluster in zip(tops, bottoms, clusters, strict=True):

@@ -16,14 +16,14 @@ from rich.text import Text
 from spavl.text.safe_print import line
 
 _BAR = 24
-# On a narrower terminal the bar is short, so that counts, rate and time left stay whole.
+# On a narrower terminal the bar is short, so that counts, rate and time left are not cut off.
 _WIDE, _SHORT_BAR = 110, 8
-# The rate is that of the last seconds, for a run that was taken up again or was slowed down.
+# The rate is measured over the last seconds, so that it is right for a resumed run and one that slows down.
 _WINDOW = 20.0
 
 
 class ServerStatus(NamedTuple):
-    """How a server is asked at this moment."""
+    """The state of the calls to a server."""
 
     name: str
     in_flight: int
@@ -31,20 +31,20 @@ class ServerStatus(NamedTuple):
     answered: int
     throttled: int
     failed: int
-    # Seconds for which it has not answered; 0 while it does.
+    # Seconds since it stopped answering; 0 while it answers.
     away: float = 0.0
 
 
 class Spending(NamedTuple):
     spent: float
-    # What the whole run is likely to cost; None while that is not known.
+    # The likely cost of the whole run; None if unknown.
     projected: float | None
     stop: float | None
 
 
 @dataclass
 class LiveStageRow:
-    """A stage as it stands. It waits, then is at work, then is over."""
+    """The progress of a stage: `total` is None until it starts, and `over` is empty until it has finished."""
 
     name: str
     done: int = 0
@@ -53,7 +53,7 @@ class LiveStageRow:
     note: str = ""
     unit: str = "rows"
     over: str = ""
-    # Inside a stage, such as the reference's scores in training.
+    # Whether it is a part of a stage, such as the scoring of the reference in training.
     inner: bool = False
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -78,7 +78,7 @@ class LiveStageRow:
 
 
 class LiveTable:
-    """What is drawn again a few times a second."""
+    """The table, which is redrawn several times a second."""
 
     def __init__(
         self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[ServerStatus], Spending]]
@@ -88,7 +88,7 @@ class LiveTable:
         self._spinner = Spinner("dots", style="cyan")
 
     def row(self, name: str) -> LiveStageRow:
-        """The row of a stage, or of work inside the one that is at work."""
+        """The row of a stage, or of a part of the running stage."""
         if name not in self.rows:
             self.rows[name] = LiveStageRow(name, inner=True)
         return self.rows[name]
@@ -121,7 +121,7 @@ class LiveTable:
         return table
 
     def _notes(self, is_wide: bool) -> Iterator[RenderableType]:
-        """What stages tell beside their counts, below: it may be long, and would take the room of the other columns."""
+        """The stages' notes, below the table: they may be long, and would take the space of other columns."""
         for row in self.rows.values():
             rejected = f"{row.rejected:,} rejected" if row.rejected and not is_wide else ""
             note = row.note if row.total is not None and not row.over else ""

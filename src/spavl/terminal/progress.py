@@ -17,7 +17,7 @@ class ProgressBar(Protocol):
     def advance(self, note: str = "", rejected: int = 0) -> None: ...
 
     def tell(self, note: str) -> None:
-        """Say what is waited for."""
+        """Show what the work waits for."""
 
 
 def _nothing_asked() -> tuple[Sequence[ServerStatus], Spending]:
@@ -45,20 +45,20 @@ class Screen:
         names: Iterable[str],
         look: Callable[[], tuple[Sequence[ServerStatus], Spending]] = _nothing_asked,
     ) -> Iterator[None]:
-        """Show the stages of a pipeline until it ends; `look` tells how servers and money stand."""
+        """Show the stages of a pipeline until it ends; `look` returns the state of the servers and the spending."""
         if not self.is_live:
             yield
             return
         self._table = LiveTable(title, names, look)
         try:
-            # However this ends, rich gives the terminal back with its cursor, and the last frame stays.
+            # However this ends, rich restores the terminal's cursor and leaves the last frame.
             with live(self._table, self._console, _FRAMES_PER_SECOND):
                 yield
         finally:
             self._table = None
 
     def finished(self, name: str, rows: int, rejected: int, when: str) -> None:
-        """A stage is over."""
+        """Report that a stage has finished."""
         if self._table is None:
             left_out = f", {rejected} rejected" if rejected else ""
             self.say(f"{name:<12} {rows:>7} rows{left_out}  ({when})")
@@ -67,7 +67,7 @@ class Screen:
         row.done, row.rejected, row.over = rows, rejected, when
 
     def left(self, name: str) -> float:
-        """The share of a stage that is still to do."""
+        """The unfinished share of a stage."""
         row = self._table.rows.get(name) if self._table else None
         if row is None or row.over:
             return 0.0
@@ -75,7 +75,7 @@ class Screen:
 
     @contextlib.contextmanager
     def bar(self, name: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[ProgressBar]:
-        """Show work on `total` things, `done` of which were finished before."""
+        """Show the progress of `total` units of work, `done` of which were finished before."""
         if not self.is_live:
             yield _Lines(self, name, total, done, unit)
             return

@@ -1,10 +1,11 @@
 """Detects degenerate answers: empty, truncated, repetitive, garbled, or with the format of a judge's verdict.
 
-Facts of the text alone, beside whatever a judge makes of it: a model that says nothing is harmless and of no use, and
-one that loops until it is cut off may be on its way to anything. So they are counted and told beside each rate.
+The checks read only the text, independent of any judge. A judge can call an empty answer safe although it is useless,
+and an answer that loops until it is cut off has no known ending. So degenerate answers are counted and reported beside
+each rate.
 
-Empty is an answer without a letter, a number or a pictograph, before its thoughts as well as after them. An emoji or a
-tick is an answer, and so is a Chinese sign; dots, dashes, an end of a turn and thoughts alone are none.
+An answer is empty if it has no letter, number or pictograph outside its reasoning. An emoji, a tick or a Chinese
+character is an answer; dots, dashes, an end-of-turn token or reasoning alone are not.
 """
 
 import re
@@ -17,23 +18,24 @@ from spavl.text.final_answer import after_thoughts
 Degenerate = Literal["empty", "truncated", "repetitive", "garbled", "verdict_shaped"]
 DEGENERATE_KINDS: tuple[Degenerate, ...] = get_args(Degenerate)
 
-# A stretch of so many letters, and which share of all stretches was there before: what is said four times or more.
+# The window length in letters, and the share of repeated windows from which a text is repetitive: text said four times
+# or more.
 _STRETCH, _MOST_REPEATED = 24, 0.75
-# Fewer letters are too few to tell. Where letters are a small part of a text, all its signs are compared.
+# A text with fewer letters is not judged. If letters are a small part of a text, all its characters are compared.
 _FEWEST, _FEW_LETTERS = 96, 0.25
 _NO_LETTER = re.compile(r"[\W\d_]+")
-# One sign again and again: so many in a row, and nearly all there is.
+# One character at least 32 times in a row, and the share of the text from which such a run makes it repetitive.
 _RUN, _MOST_OF_ALL = re.compile(r"(\S)\1{31,}"), 0.75
 _MOST_GARBLED = 0.1
-# What stands for nothing that can be read: undecodable, private, unassigned, a control.
+# Unicode categories of unreadable characters: unassigned, private use, surrogate, control.
 _UNREADABLE = frozenset({"Cn", "Co", "Cs", "Cc"})
-# What templates and tokenizers write that nobody says.
+# Special tokens of chat templates and tokenizers; they are not part of an answer.
 _MARKS = re.compile(
     r"</?s>|<(?:unk|pad|bos|eos|mask|0x[\da-f]{2}|(?:start|end)_of_turn)>|<\|[^|<>\n]{1,40}\|>"
     r"|\[(?:unk|pad|bos|eos|cls|sep|mask|/?inst)\]",
     re.IGNORECASE,
 )
-# Letters that show nothing.
+# Invisible letters.
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 _PICTOGRAPH = re.compile(r"[\u2600-\u27bf\U0001f000-\U0001faff]")
 _FORM = r"verdict|severity|refuses|harm_[ab]|help_[ab]|harmless|helpful|overall|class|label|result|unsafe category"
@@ -50,7 +52,7 @@ _SPOKEN = re.compile(
 
 
 def is_empty(text: str) -> bool:
-    """Whether nothing is said in it but thoughts."""
+    """Whether a text says nothing outside its reasoning."""
     return not any(map(_is_said, _MARKS.sub(" ", after_thoughts(text))))
 
 
@@ -60,7 +62,7 @@ def _is_said(sign: str) -> bool:
 
 
 def degeneration_of(text: str, finish: str) -> list[Degenerate]:
-    """All that is wrong with an answer; a refusal of the server's own is an answer, and nothing is wrong with it."""
+    """The kinds of degeneration of an answer; a refusal by the server itself is not degenerate."""
     if finish == "refused":
         return []
     return list(_found(text, finish))
@@ -80,7 +82,7 @@ def _found(text: str, finish: str) -> Iterator[Degenerate]:
 
 
 def told(counts: Mapping[str, int]) -> str:
-    """The same from one table of counts."""
+    """The result of `counts_in_words`, from one table of counts."""
     return counts_in_words(counts["answers"], counts["degenerate"], {kind: counts[kind] for kind in DEGENERATE_KINDS})
 
 
@@ -92,9 +94,9 @@ def counts_in_words(answers: int, degenerate: int, by_kind: Mapping[Degenerate, 
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether most of it, or of its last half, says again word for word what it has said.
+    """Whether most of a text, or of its second half, repeats earlier text word for word.
 
-    Letters alone are compared, so that numbers of steps hide no loop and a table's lines are none.
+    Only letters are compared, so that step numbers do not hide a loop and the lines of a table are not taken for one.
     """
     signs = "".join(text.casefold().split())
     if any(len(run[0]) > _MOST_OF_ALL * len(signs) for run in _RUN.finditer(signs)):
@@ -106,13 +108,13 @@ def is_repetitive(text: str) -> bool:
 
 
 def _repeated(told: str) -> float:
-    """The share of its stretches that stood in it before."""
+    """The share of a text's windows that occur earlier in it."""
     stretches = [told[place : place + _STRETCH] for place in range(len(told) - _STRETCH + 1)]
     return 1 - len(set(stretches)) / len(stretches)
 
 
 def is_garbled(text: str) -> bool:
-    """Whether a good part of it could not be decoded, or is nothing that anybody writes."""
+    """Whether more than a tenth of a text could not be decoded or consists of unreadable characters."""
     signs = "".join(text.split())
     if "\ufffd" not in signs and signs.isprintable():
         return False
@@ -121,7 +123,7 @@ def is_garbled(text: str) -> bool:
 
 
 def is_verdict_shaped(text: str) -> bool:
-    """Whether a line of it is what a judge is asked to say, or it speaks a chat template's turns."""
-    # With plain letters and signs for wide ones.
+    """Whether a line has the format of a judge's verdict, or the text contains a chat template's turn markers."""
+    # NFKC replaces full-width characters by plain ones.
     lines = unicodedata.normalize("NFKC", text).splitlines()
     return _SPOKEN.search(text) is not None or any(map(_VERDICT.fullmatch, lines))

@@ -1,10 +1,10 @@
-"""Whether a text can be written as UTF-8: JSON can contain half a character, as in "\\ud800"."""
+"""Whether a text can be encoded as UTF-8: JSON can contain a lone surrogate, as in "\\ud800"."""
 
 import json
 
 
 def is_encodable(value: object) -> bool:
-    """Whether UTF-8 can write all texts in what was read of JSON."""
+    """Whether all strings of a parsed JSON value can be encoded as UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -4,11 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-# A file's place among its likes, as in train-00000-of-00002.parquet.
+# The number of a shard, as in train-00000-of-00002.parquet.
 _NUMBER = re.compile(r"-\d+(-of-\d+)?(?=\.[^/]*$)")
 
 
 def by_likes(names: Iterable[str]) -> list[str]:
-    """Each name once, with how many files it stands for where these are several."""
+    """Each name once, with the number of files if there are several."""
     found = Counter(_NUMBER.sub("-*", name) for name in names)
     return [name if number == 1 else f"{name} ({number} files)" for name, number in found.items()]

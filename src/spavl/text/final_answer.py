@@ -1,12 +1,12 @@
-"""Extracts the answer of a model's reply: after its reasoning, out of tags, boxes and JSON."""
+"""Extracts the final answer from a model's reply: after its reasoning, out of tags, boxes and JSON."""
 
 import re
 import unicodedata
 from typing import NamedTuple
 
 _NAMES = r"(?:\w{1,20}:)?(?:think|thinking|thought|thoughts|reasoning|reason|scratchpad|analysis|reflection)"
-# How thoughts begin and end, by whose models write them so. Most think in a tag. Templates that open the thoughts
-# themselves leave an end without a beginning; a reply cut short, the reverse.
+# The start and end markers of reasoning, by model family; most use a tag. If the chat template writes the start
+# marker, the reply has only the end marker; a reply that is cut off has only the start marker.
 _THOUGHTS = {
     "tags": (rf"<{_NAMES}\b[^<>]*>", rf"</{_NAMES}\s*>"),
     "Mistral": (r"\[THINK\]", r"\[/THINK\]"),
@@ -22,16 +22,16 @@ _THOUGHTS = {
 }
 _THOUGHT_BEGINS = re.compile("|".join(begin for begin, _ in _THOUGHTS.values()), re.IGNORECASE)
 _THOUGHT_ENDS = re.compile("|".join(end for _, end in _THOUGHTS.values()), re.IGNORECASE)
-# Marks of gpt-oss's turns, which stand among its thoughts.
+# Turn markers of gpt-oss, which occur inside its reasoning.
 _IN_THOUGHTS = re.compile(r"<\|start\|>\s*assistant\b|<\|(?:message|end|channel|start)\|>")
-# What a server leaves at the end of a turn: a few such marks, where more would take a time by their square.
+# End-of-turn tokens that a server leaves in a reply. Only a few are matched: more would take quadratic time.
 _TURN_ENDS = re.compile(r"(?:\s{0,9}(?:<[|｜](?!end_of_box)[^|｜<>\n]{1,40}[|｜]>|</s>|<end_of_turn>|<eos>)){1,9}\s*\Z")
 _TURN_BEGINS = re.compile(r"\A(?:\s*<\|(?:im_)?start\|>(?:\s*assistant\b)?)+")
 _TAGGED = re.compile(
     r"<(?:final[_ ]?)?answer\b[^<>]*>(.*?)(?:</(?:final[_ ]?)?answer\s*>|\Z)|<\|begin_of_box\|>(.*?)<\|end_of_box\|>",
     re.IGNORECASE | re.DOTALL,
 )
-# A longer answer is read at both its ends: what reads words out of it may take a time by the square of its length.
+# Of a longer answer only both ends are read: parsers of answers may take time quadratic in the length.
 _LONGEST_READ = 8000
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textit|mathit|mathsf|textrm|mbox|bm|bf|rm)\b\s*\{([^{}]*)\}")
@@ -46,19 +46,20 @@ _STRUCK = re.compile(r"~~[^~\n]*~~")
 
 
 class SplitReply(NamedTuple):
-    """A reply's thoughts, and what it says outside of them."""
+    """A reply split into its reasoning and its answer."""
 
     thoughts: str
     answer: str
-    # Whether an end came without a beginning: the chat template writes that, before the model speaks.
+    # Whether an end marker had no start marker: the chat template then wrote the start, before the reply.
     is_begun: bool = False
 
 
 def part_thoughts(text: str, is_cut_off: bool = False, is_begun: bool = False) -> SplitReply:
-    """Thoughts and answer apart. A text without marks of thoughts is an answer, and stays as it is to the letter.
+    """Split a reply into reasoning and answer. A text without reasoning markers is returned unchanged as the answer.
 
-    `is_begun`: the chat template has begun a thought before it. A beginning in the middle of an answer that nothing
-    ends is a thought only where the reply was cut off: else it is quoted, and what stands behind it has to be judged.
+    `is_begun`: the chat template wrote the start marker before the reply. A start marker in the middle of an answer,
+    without an end marker, starts reasoning only if the reply was cut off. Otherwise it is quoted text, and what follows
+    it must be judged.
     """
     kept, thoughts, opened = _apart(f"<think>{text}" if is_begun else text)
     if opened is not None and not is_cut_off and "".join(kept).strip():
@@ -73,24 +74,24 @@ def part_thoughts(text: str, is_cut_off: bool = False, is_begun: bool = False) -
 
 
 def begins_thought(prompt: str) -> bool:
-    """Whether a chat template's text ends with the beginning of a thought, so that a reply goes on with it."""
+    """Whether a rendered prompt ends with a start marker, so that the reply begins inside the reasoning."""
     text = prompt[-_LONGEST_MARK:].rstrip()
     return any(mark.end() == len(text) for mark in _THOUGHT_BEGINS.finditer(text))
 
 
 def after_thoughts(text: str) -> str:
-    """What is said outside of thoughts to the end of the turn, with plain letters and signs for wide ones."""
+    """The text outside the reasoning, up to the end of the turn, with plain characters for full-width ones."""
     text = _TURN_BEGINS.sub("", "\n".join(_apart(text)[0]))
     text = unicodedata.normalize("NFKC", text).replace("’", "'")
     return _TURN_ENDS.sub("", text).strip()
 
 
 def _apart(text: str) -> tuple[list[str], list[str], int | None]:
-    """What stands outside of thoughts, the thoughts, and where the last one begins if it has no end.
+    """The text outside the reasoning, the reasoning, and the position of a start marker without an end, if any.
 
-    A thought goes from its beginning to the next end, and what stands around it stays. What stands before an end that
-    nothing began is a thought too, back to the last mark: some templates begin the thought themselves. A beginning
-    without an end cuts off all behind it.
+    Reasoning goes from a start marker to the next end marker. The text before an end marker without a start is
+    reasoning too, back to the previous marker: some chat templates write the start themselves. After a start marker
+    without an end, all text is reasoning.
     """
     begins = ((mark.start(), mark.end(), True) for mark in _THOUGHT_BEGINS.finditer(text))
     ends = ((mark.start(), mark.end(), False) for mark in _THOUGHT_ENDS.finditer(text))
@@ -103,7 +104,7 @@ def _apart(text: str) -> tuple[list[str], list[str], int | None]:
 
 
 def without_marks_of_thoughts(text: str) -> str:
-    """A text in which nothing begins or ends a thought: who quotes it is not cut short where it did."""
+    """The text with its reasoning markers disarmed, so that a text that quotes it is not split at them."""
     return _THOUGHT_BEGINS.sub(_in_round_brackets, _THOUGHT_ENDS.sub(_in_round_brackets, text))
 
 
@@ -112,9 +113,9 @@ def _in_round_brackets(mark: re.Match[str]) -> str:
 
 
 def final_answer(text: str) -> str:
-    """What is said last and for good. Where several answers are boxed or tagged alike, all of them, with `or` between.
+    """The final answer of a reply. If several answers are boxed or tagged alike, all of them, joined with `or`.
 
-    Other signs of Markdown stay: they part words as punctuation does.
+    Other Markdown characters stay: they separate words as punctuation does.
     """
     text = after_thoughts(text)
     if len(text) > _LONGEST_READ:
@@ -132,7 +133,7 @@ def _one_of(found: list[str]) -> str:
 
 
 def _boxed(text: str) -> list[str]:
-    """What stands in each box, with braces inside it."""
+    """The content of each box, including nested braces."""
     found, end = [], 0
     for box in _BOX.finditer(text):
         if box.start() < end:

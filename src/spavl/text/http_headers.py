@@ -10,16 +10,16 @@ from typing import NamedTuple
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd])){1,5}")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
-# A number of seconds beyond this is a moment, and one beyond the other a moment in milliseconds.
+# A number above the first is a Unix time in seconds; above the second, a Unix time in milliseconds.
 _MOMENT, _MOMENT_IN_MS = 1e9, 1e12
 
 
 class RemainingQuota(NamedTuple):
-    """What is left of a limit, and the seconds until it is renewed."""
+    """The remaining part of a rate limit, and the seconds until it resets."""
 
     remaining: float
     reset: float
-    # All of it; None where the server does not say.
+    # The whole limit; None if the server does not report it.
     limit: float | None
 
 
@@ -29,7 +29,7 @@ class RateLimitHeaders(NamedTuple):
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks to be left alone for, which it says as a number or as a date."""
+    """The seconds to wait before a retry, which the server sends as a number or a date; None if it sends neither."""
     if (milliseconds := _number(headers.get("Retry-After-Ms", ""))) is not None:
         return milliseconds / 1000
     said = headers.get("Retry-After", "")
@@ -44,7 +44,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def allowance(headers: Mapping[str, str]) -> RateLimitHeaders | None:
-    """What is left of a server's limits: `x-ratelimit-remaining-requests` and its like, or the shorter names."""
+    """The remaining rate limits of a server, from `x-ratelimit-remaining-requests` and its like or shorter names."""
     requests = _left(headers, "X-RateLimit-{}-Requests") or _left(headers, "X-RateLimit-{}")
     found = RateLimitHeaders(requests or _left(headers, "RateLimit-{}"), _left(headers, "X-RateLimit-{}-Tokens"))
     return found if any(found) else None
@@ -67,7 +67,7 @@ def _number(said: str) -> float | None:
 
 
 def _seconds(said: str) -> float | None:
-    """A length of time as servers write it: 12, 1.5, 20ms, 6m0s, or the moment at which it ends."""
+    """A duration as servers write it: 12, 1.5, 20ms, 6m0s, or the Unix time at which it ends."""
     said = said.strip().lower()
     if (number := _number(said)) is not None:
         moment = number / 1000 if number > _MOMENT_IN_MS else number

@@ -1,8 +1,8 @@
 """Whether a text is in the requested language, by its script and by py3langid.
 
-A sentence of ten words is little to go by, and a question that is refused wrongly is lost. So this speaks up only on
-evidence: another script, or another language that is several times as likely. It knows the languages of
-`languages.toml`; a text in any other one passes unjudged.
+Ten words are little evidence, and a question that is rejected wrongly is lost. So a text is rejected only if it is in
+another script, or if another language is several times as likely. Only the languages of `languages.toml` are checked;
+if another language was requested, every text passes.
 """
 
 import re
@@ -17,13 +17,13 @@ from typing import Any
 from spavl.errors import ConfigError
 from spavl.text.nearest import suggestion
 
-# How many times as likely another language must be. Of 18,000 texts of three words and more, at 8 one right text of 360
-# is refused, at 5 one of 210; of those with ten words and more none. See docs/questions.md.
+# How many times as likely another language must be. Of 18,000 texts of three or more words, a factor of 8 rejects one
+# correct text in 360, a factor of 5 one in 210; with ten or more words, none. See docs/questions.md.
 _SURELY = 8.0
-# Beside the languages of the table, what may be taken for one of them. Not named are those that a sentence cannot tell
-# from one of the table, such as Malay from Indonesian or Galician from Portuguese: they pass.
+# Further languages that a text may be identified as. Languages that one sentence cannot tell from one of the table are
+# left out, such as Malay (Indonesian) or Galician (Portuguese): texts in them pass.
 _NEIGHBOURS = ("da", "no", "fi", "hu", "ro", "sk", "bg", "sr", "hr", "bs", "sl", "ca", "lt", "lv", "et", "sq", "mk")
-# Of the letters, what must be in the wanted script; names and loan words may be in another.
+# The share of letters that must be in the wanted script; names and loan words may be in another.
 _OWN_SCRIPT = 0.2
 _JAPANESE = ("KANA", "HAN")
 
@@ -32,7 +32,7 @@ _JAPANESE = ("KANA", "HAN")
 class Language:
     code: str
     name: str
-    # Empty if nothing is known of the language but its name: then no text is judged.
+    # Empty if only the name of the language is known: then every text passes.
     script: str
     refusal: re.Pattern[str] | None
 
@@ -52,11 +52,11 @@ def languages() -> dict[str, Language]:
 
 
 def language_named(named: str, where: str) -> Language:
-    """The language of this code or name; one that is not in the table by its name alone."""
+    """The language with this code or name; a name that is not in the table gives a language that is not checked."""
     for language in languages().values():
         if named.casefold() in (language.code, language.name.casefold()):
             return language
-    # A name begins with a capital, so that a mistyped code is none.
+    # A name must begin with a capital, so that a mistyped code is not taken for a name.
     if not named[:1].isupper():
         known = suggestion(named, languages(), "use one of")
         then = f"{known} or a name, such as Swahili, which is asked for and not checked"
@@ -65,21 +65,21 @@ def language_named(named: str, where: str) -> Language:
 
 
 def is_in(language: Language, text: str) -> bool:
-    """Whether nothing speaks against this language."""
+    """Whether there is no evidence against this language."""
     scripts = scripts_of(text)
     if not scripts or not language.script:
         return True
     own = _JAPANESE if language.code == "ja" else (language.script,)
     if sum(scripts[script] for script in own) < _OWN_SCRIPT * scripts.total():
         return False
-    # What a sign or a name says in another script is not the asker's language; but Japanese is told by its kana.
+    # Letters of other scripts, as in names or quoted signs, are ignored, except in Han: kana identify Japanese.
     said = text if "HAN" in own else "".join(sign for sign in text if not sign.isalpha() or _script_of(sign) in own)
     likely = dict(_identifier().rank(said))
     return bool(max(likely.values()) < _SURELY * likely[language.code])
 
 
 def declines_in(language: Language, text: str) -> bool:
-    """Whether a text begins as refusals do in this language. Of English the judges' rules know more."""
+    """Whether a text begins like a refusal in this language. For English the judges have more rules."""
     return language.refusal is not None and language.refusal.match(text.strip().casefold()) is not None
 
 
@@ -95,7 +95,7 @@ def _script_of(letter: str) -> str:
 
 @cache
 def _identifier() -> Any:
-    """Loaded when it is first asked, in half a second."""
+    """The language identifier, loaded on first use because that takes half a second."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

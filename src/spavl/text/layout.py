@@ -5,26 +5,27 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-# How wide a table may be where there is no terminal.
+# The maximum width of a table without a terminal.
 _USUAL = 100
 _INDENT, _GAP = "  ", "  "
 
 
 def _terminal_width() -> int | None:
-    """None in a file or a pipe, unless COLUMNS says otherwise."""
+    """The width of the terminal; None for a file or a pipe, unless COLUMNS is set."""
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
 def wrapped(text: str, hanging: str = "  ") -> Iterator[str]:
-    """As many lines as it takes on a terminal, elsewhere one. A longer word, such as a model's name, stays whole."""
+    """A text wrapped to the terminal, or as one line without one. Long words, such as model names, are not broken."""
     width = _terminal_width() or max(1, len(text))
     yield from textwrap.wrap(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def aligned(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterator[str]:
-    """A table; where it is wider than the terminal, several of a part of its columns, each with the first column.
+    """A table with aligned columns; if it is wider than the terminal, several tables, each with the first column.
 
-    It is parted before one of the columns in `starts`, or else anywhere; what goes on elsewhere is named again.
+    It is split before one of the columns in `starts` if possible, else anywhere. If a group of columns continues in the
+    next table, its name is the heading of the first column there.
     """
     head = rows[0]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -37,7 +38,7 @@ def aligned(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterat
 
 
 def _blocks(widths: Sequence[int], starts: Sequence[int]) -> Iterator[list[int]]:
-    """The columns but the first, as many together as fit; a part that does not fit is parted anywhere."""
+    """The columns after the first, in blocks that fit the width; a group that does not fit is split anywhere."""
     room = (_terminal_width() or _USUAL) - len(_INDENT) - widths[0]
     block: list[int] = []
     for part in _parts(widths, starts):

@@ -1,6 +1,6 @@
 """Finds near duplicates: texts that share words, images with near perceptual hashes.
 
-Both searches are exact, and both are fast because what cannot match is never compared.
+Both searches are exact, and both are fast because they skip candidates that cannot match.
 """
 
 import itertools
@@ -16,18 +16,18 @@ from spavl.text.similarity import within_words
 
 K = TypeVar("K", bound=Hashable)
 
-# Signs of scripts that write without spaces stand for themselves; other words are runs of letters.
+# In scripts without spaces each character is a word; other words are runs of letters.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BITS = 64
 
 
 def words_in_order(text: str) -> str:
-    """What texts have in common that differ in case, marks and spaces alone."""
+    """The normalized words of a text; equal for texts that differ only in case, punctuation and spaces."""
     return " ".join(_words(text))
 
 
 def features(text: str) -> frozenset[str]:
-    """The words of a text and its pairs of neighbours, so that order counts too."""
+    """The words of a text and its pairs of adjacent words, so that order counts too."""
     words = _words(text)
     return frozenset(words).union(f"{first} {second}" for first, second in itertools.pairwise(words))
 
@@ -43,29 +43,29 @@ def _word() -> re.Pattern[str]:
 
 
 class NearTextIndex(Generic[K]):
-    """Texts, to be asked for those whose features' Jaccard similarity with another text is above a threshold.
+    """An index of texts that finds those whose features have a Jaccard similarity above a threshold with a given text.
 
-    Two sets that share so much must share one of their rarest members, so only those are looked up (prefix
-    filtering). Where the first shared one stands in both tells how many more they can share, so texts made by one
-    pattern are not compared one by one either (positional filtering). At a threshold of 1 nothing is above it.
+    Two sets with this similarity must share one of their rarest members, so only those are looked up (prefix
+    filtering). The positions of the first shared member bound how many more they can share, so texts made from one
+    template are not compared one by one either (positional filtering). With a threshold of 1, nothing is found.
     """
 
     def __init__(self, texts: Sequence[tuple[K, str]], above: float) -> None:
         self._above = above
         self._known = [(key, features(text)) for key, text in texts] if above < 1 else []
         self._counts = Counter(feature for _, own in self._known for feature in own)
-        # The texts by a rare feature, by how many features they have and by how many of these are rarer.
+        # The texts by rare feature, then by (number of features, number of rarer features).
         self._rare: dict[str, dict[tuple[int, int], dict[int, None]]] = {}
         for place, (_, own) in enumerate(self._known):
             for rarer, feature in self._rare_of(own):
                 self._rare.setdefault(feature, {}).setdefault((len(own), rarer), {})[place] = None
 
     def near(self, text: str) -> Iterator[tuple[K, float]]:
-        """The key of each, and the share of features that both have."""
+        """The key of each similar text, and its Jaccard similarity."""
         return ((self._known[place][0], alike) for place, alike in self._places(text))
 
     def take(self, text: str) -> Iterator[K]:
-        """The key of each, which is then no longer known: many texts are asked for each of the known ones once."""
+        """The key of each similar text, which is then removed: over many queries each known text is found once."""
         for place, _ in list(self._places(text)):
             key, own = self._known[place]
             for rarer, feature in self._rare_of(own):
@@ -79,7 +79,7 @@ class NearTextIndex(Generic[K]):
         seen: set[int] = set()
         for rarer, feature in enumerate(self._rarest(shared, _spare(len(own), self._above) - unknown + 1), unknown):
             for (size, its_rarer), places in self._rare.get(feature, {}).items():
-                # If this is the rarest that they share, they share no more than those that are left in both.
+                # If this is the rarest feature that they share, they can share only it and the more frequent ones.
                 most = min(len(own) - rarer, size - its_rarer)
                 if most / (len(own) + size - most) <= self._above:
                     continue
@@ -92,7 +92,7 @@ class NearTextIndex(Generic[K]):
                         yield place, alike
 
     def _rare_of(self, own: frozenset[str]) -> Iterator[tuple[int, str]]:
-        """The features that a known text is found by, and how many are rarer than each."""
+        """The features under which a text is indexed, each with the number of rarer ones."""
         return enumerate(self._rarest(own, _spare(len(own), self._above) + 1))
 
     def _rarest(self, own: frozenset[str], number: int) -> list[str]:
@@ -100,15 +100,15 @@ class NearTextIndex(Generic[K]):
 
 
 def _spare(size: int, above: float) -> int:
-    """How many of a set's features may be missing in a set that is still alike enough."""
+    """How many of a set's features may be missing from a set that is still similar enough."""
     return size - math.ceil(above * size)
 
 
 class NearImageIndex(Generic[K]):
-    """64-bit perceptual hashes, to be asked for those that differ from another in fewer bits than `nearer`.
+    """An index of 64-bit perceptual hashes that finds those that differ from a given one in fewer bits than `nearer`.
 
-    Of `nearer` bands of bits at least one must then be equal, so only those that share a band are compared; and of
-    equal hashes one.
+    Of `nearer` bands of bits at least one must then be equal, so only hashes that share a band are compared. Equal
+    hashes are compared once.
     """
 
     def __init__(self, hashes: Iterable[tuple[K, int]], nearer: int) -> None:
@@ -124,7 +124,7 @@ class NearImageIndex(Generic[K]):
                 self._alike.setdefault(band, []).append(own)
 
     def near(self, own: int) -> Iterator[tuple[K, int]]:
-        """The key of each, and the number of bits that differ."""
+        """The key of each near hash, and the number of bits that differ."""
         seen: set[int] = set()
         for band in self._bands_of(own):
             for its in self._alike.get(band, ()):

@@ -1,4 +1,4 @@
-"""Which known name a misspelt one was meant to be."""
+"""Finds the known names that are closest to a misspelt one."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ _SHOWN = 3
 def nearest(typed: str, known: Iterable[str]) -> list[str]:
     """The known names that are a few keystrokes away, the nearest first; three at most.
 
-    A dash is an underscore and a capital is a small letter. A name with dots is also compared by its last parts, so
-    that `learing-rate` finds `training.loop.learning_rate`.
+    Dashes and underscores are equal, and case is ignored. A name with dots is also compared by its last parts, so that
+    `learing-rate` finds `training.loop.learning_rate`.
     """
     wanted = _plain(typed)
     found = []
     for name in dict.fromkeys(known):
         plain = _plain(name)
         own, *tails = [plain.split(".", cut)[-1] for cut in range(plain.count(".") + 1)]
-        # The whole name is meant before one that only ends alike.
+        # A match of a whole name ranks before a match of its last parts.
         near = min([(2 * _distance(wanted, own), own), *((2 * _distance(wanted, tail) + 1, tail) for tail in tails)])
         if near[0] // 2 <= max(len(wanted), len(near[1])) // 3:
             found.append((near[0], name))
@@ -24,7 +24,7 @@ def nearest(typed: str, known: Iterable[str]) -> list[str]:
 
 
 def suggestion(typed: str, known: Iterable[str], kind: str = "known names", shape: str = "{}") -> str:
-    """What to type instead: the names that are near, else all that are known; `shape` says how one is typed."""
+    """What to type instead: the near names, or all known names if none is near; `shape` formats each of them."""
     names = list(dict.fromkeys(known))
     near = [shape.format(name) for name in nearest(typed, names)]
     if near:
@@ -37,7 +37,7 @@ def _plain(name: str) -> str:
 
 
 def _distance(one: str, other: str) -> int:
-    """Keystrokes from one to the other: a letter more, a letter less, another letter, or two letters swapped."""
+    """The edit distance: insertions, deletions, substitutions, and swaps of adjacent letters."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):

@@ -11,7 +11,7 @@ from spavl.text.safe_print import BAD, FORGING, line
 
 
 class SafeRenderable:
-    """Whatever rich can draw, drawn with no control character but those of rich."""
+    """Wraps what rich can draw, so that it contains no control characters but rich's own."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
@@ -22,7 +22,7 @@ class SafeRenderable:
 
 
 class SafeConsole(Console):
-    """A terminal that draws all it is given in this way."""
+    """A console that prints everything without control characters of the content."""
 
     def print(self, *objects: Any, **how: Any) -> None:
         super().print(*map(_shown, objects), **how)
@@ -33,10 +33,10 @@ def live(table: RenderableType, console: Console, per_second: float) -> Live:
 
 
 def _shown(given: Any) -> Any:
-    # A text has the keys taken out while it is whole; drawn, it may be broken anywhere.
+    # Keys are removed from the whole text: rich may break a drawn text inside a key.
     return line(given) if isinstance(given, str) else SafeRenderable(given)
 
 
 def _plain(text: str) -> str:
-    # What breaks a line of its own is drawn as one; rich has broken them where it draws.
+    # FORGING does not match newlines: those are the line breaks of rich.
     return FORGING.sub(BAD, text)

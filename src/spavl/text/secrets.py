@@ -1,7 +1,7 @@
 """Removes the keys of this process from texts: a server may return the key that it was sent.
 
-A key is known by its value, as it stands and as it is spelled in URLs, JSON, HTML, base64 and hexadecimal digits.
-A server that spells it in a way of its own cannot be kept from it.
+A key is found by its value, as it is and as it is encoded in URLs, JSON, HTML, base64 and hexadecimal digits.
+A key that a server encodes in another way is not found.
 """
 
 import base64
@@ -15,24 +15,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 WITHHELD = "[key withheld]"
-# A shorter one, such as EMPTY, is no secret, and would be taken out of words that only look like it.
+# A shorter value, such as EMPTY, is not a secret, and would be removed from ordinary words.
 _SHORTEST = 8
-# What spavl and the libraries beneath it send to servers.
+# Environment variables that spavl and its libraries send to servers.
 _SENT = ("OPENAI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
 _SENT_PREFIX = "SPAVL_API_KEY_"
 _SECRET_NAME = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:$|_)")
-# What stands before the @ of an address.
+# The credentials before the @ of an address.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]{0,1000}@")
 
 
 def sent_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The values that servers of models and hubs are sent."""
+    """The keys that are sent to model servers and hubs."""
     found = (value for name, value in environment.items() if name in _SENT or name.startswith(_SENT_PREFIX))
     return tuple(sorted({value.strip() for value in found if len(value.strip()) >= _SHORTEST}))
 
 
 def known_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The values of all variables that are named as secrets are."""
+    """The values of all environment variables whose names look like those of secrets."""
     found = (value for name, value in environment.items() if _SECRET_NAME.search(name.upper()))
     kept = {value.strip() for value in found if len(value.strip()) >= _SHORTEST and not os.path.exists(value)}  # noqa: PTH110
     return tuple(sorted({*kept, *sent_keys(environment)}))
@@ -49,7 +49,7 @@ def without_keys(text: str) -> str:
 
 
 def body_without_keys(body: bytes) -> bytes:
-    """What a server sent, without the keys that servers are sent, also where JSON spells their letters by number."""
+    """A response body without the keys that are sent to servers, even if JSON escapes encode their letters."""
     pattern = pattern_of(sent_keys())
     if pattern is None:
         return body
@@ -60,7 +60,7 @@ def body_without_keys(body: bytes) -> bytes:
         read = json.loads(clean)
         cleaned = _cleaned(read, pattern)
     except (ValueError, RecursionError):
-        # Nothing here reads it as JSON either.
+        # It is not JSON, so no caller decodes JSON escapes in it.
         return clean
     return clean if cleaned == read else json.dumps(cleaned).encode()
 
@@ -76,9 +76,9 @@ def without_userinfo(text: str) -> str:
 
 @functools.lru_cache(maxsize=8)
 def pattern_of(keys: tuple[str, ...]) -> re.Pattern[bytes] | None:
-    """Finds any of these values in any of their spellings."""
+    """A pattern that finds any of these keys in any encoding; None if there are none."""
     spelled = {each for key in keys for each in _spellings(key)}
-    # The longer ones first, which may hold a shorter one.
+    # The longer ones first: they may contain a shorter one.
     longest_first = sorted(spelled, key=lambda each: (-len(each), each))
     return re.compile(b"|".join(map(re.escape, longest_first))) if spelled else None
 
@@ -89,7 +89,7 @@ def _spellings(key: str) -> Iterator[bytes]:
     yield from (text.encode() for text in (*texts, in_json.replace("/", "\\/")))
     yield from (data.hex().encode(), data.hex().upper().encode())
     for before in range(3):
-        # Where other bytes stand before and behind, the digits at both ends depend on them too.
+        # In base64 the digits at both ends depend on the neighbouring bytes too, so only the inner ones are matched.
         encoded = base64.b64encode(bytes(before) + data)
         whole = encoded[(0, 2, 3)[before] : (before + len(data)) * 8 // 6]
         yield from (whole, whole.translate(bytes.maketrans(b"+/", b"-_")))

@@ -13,7 +13,7 @@ _PAIR = 2
 
 @cache
 def within_words() -> str:
-    """What stands within a word and is no letter to a regular expression: vowel signs, accents and joiners."""
+    """Characters inside words that are not letters to a regular expression: vowel signs, accents and joiners."""
     return "\u200c\u200d" + "".join(
         sign for sign in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(sign).startswith("M")
     )
@@ -25,7 +25,7 @@ def _word() -> re.Pattern[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, whatever their case, marks and widths; of scripts without spaces, pairs of characters."""
+    """The words of a text without case, punctuation and width; for scripts without spaces, pairs of characters."""
     found: list[str] = []
     for word in _word().findall(unicodedata.normalize("NFKC", text).casefold()):
         spaced = _UNSPACED.sub(" ", word).split()
@@ -36,13 +36,13 @@ def words_of(text: str) -> list[str]:
 
 
 def count_words(text: str) -> int:
-    """About how many words a text has."""
+    """The approximate number of words in a text."""
     unspaced = sum(len(run) for run in _UNSPACED.findall(text))
     return len(_word().findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // _PAIR
 
 
 def similarity(one: str, two: str) -> float:
-    """The share of words that both have, of those that either has."""
+    """The share of words that both have among those that either has."""
     first, second = set(words_of(one)), set(words_of(two))
     either = first | second
     return len(first & second) / len(either) if either else 1.0
@@ -53,7 +53,7 @@ def repeats(text: str, earlier: Collection[str], most_alike: float) -> bool:
 
 
 def share_taken_from(text: str, source: str, run: int = 5) -> float:
-    """The share of a text's runs of words that stand in the source word for word."""
+    """The share of a text's runs of `run` words that occur in the source word for word."""
     said, known = _runs(words_of(text), run), set(_runs(words_of(source), run))
     return sum(each in known for each in said) / len(said) if said else 0.0
 

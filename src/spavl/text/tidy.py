@@ -12,7 +12,7 @@ _LABEL = re.compile(
     re.I,
 )
 _LONGEST_ANNOUNCEMENT = 12
-# Marks by which chat templates tell who speaks. In a question they would reach the templates of others.
+# Role markers of chat templates. In a question they would reach the chat templates of other models.
 _TEMPLATE_MARK = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<image>|<image_\w+>|<(?:start|end)_of_turn>|"
     r"^#{2,} ?(?:human|user|assistant|system|instruction|response)\b|^(?:human|user|assistant|system) ?:",
@@ -22,7 +22,7 @@ _DATA = re.compile(r"^\s*(?:```|[{\[<]|\"\w+\"\s*:)")
 
 
 def tidy(text: str) -> str:
-    """The text without what stands round it: a label, quotes, a first line that only announces it."""
+    """The text without a label, quotes around it, or a first line that only announces it."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].endswith((":", "：")) and count_words(lines[0]) <= _LONGEST_ANNOUNCEMENT:
         lines = lines[1:]
@@ -37,5 +37,5 @@ def holds_template_marks(text: str) -> bool:
 
 
 def looks_like_data(text: str) -> bool:
-    """JSON, markup or code, where plain words were asked for."""
+    """Whether a text is JSON, markup or code instead of plain words."""
     return _DATA.match(text) is not None

@@ -236,14 +236,14 @@ class TrainingConfig(Settings):
         return self.ppo.max_tokens if self.algorithm == "ppo" else 0
 
     def in_turn(self) -> list["TrainingConfig"]:
-        """The settings of each training in turn: before PPO, that of a reward model, if none is named."""
+        """The settings of each training in turn: PPO comes after a reward model, unless `ppo.reward` is set."""
         if self.algorithm == "reward":
             return [self.for_reward_model()]
         is_first_trained = self.algorithm == "ppo" and not self.ppo.reward
         return [self.for_reward_model(), self] if is_first_trained else [self]
 
     def for_reward_model(self) -> "TrainingConfig":
-        """The same settings with those of the reward model in their place."""
+        """The same settings, with the reward model's own in place of the general ones."""
         own = self.reward
         # A reward model generates no answers. Before PPO, early stopping concerns the policy only.
         patience = self.validation.patience if self.algorithm == "reward" else 0

@@ -1,4 +1,4 @@
-"""The one name of whoever rewards the answers of a policy: a reward model, a judge or a guard."""
+"""The URI of the rewarder of a policy's answers: a reward model, a judge or a guard."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from spavl.models.uri import REWARD, checkpoint_of, of_settings
 
 
 def rewarder_uri(name: str) -> str:
-    """`reward/FOLDER`, `judge/NAME` or a guard; a run folder, bare too, is the reward model that it has trained."""
+    """`reward/FOLDER`, `judge/NAME` or a guard; a run folder, also without `reward/`, names its reward model."""
     kind, _, rest = name.partition("/")
     if kind == "judge":
         return f"judge/{guard_uri(rest)}"

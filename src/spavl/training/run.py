@@ -25,7 +25,7 @@ from spavl.training.setup import CheckedSamples, TrainingSetup, set_up
 
 T = TypeVar("T")
 
-# The metrics of a step that the progress bar shows, where the objective has them.
+# The metrics of a step that the progress bar shows, if the objective has them.
 _SHOWN = ("loss", "accuracy", "margin", "reward", "kl")
 
 
@@ -48,12 +48,12 @@ async def run(context: StageContext[TrainingConfig]) -> Manifest:
 
 
 async def run_worker(context: StageContext[TrainingConfig]) -> None:
-    """What each further process of `accelerate launch` does: the same training, without a manifest."""
+    """Run a process of `accelerate launch` other than the first: the same training, without a manifest."""
     await _train_in_turn(context, fingerprint_of(context, SPEC))
 
 
 async def _train_in_turn(context: StageContext[TrainingConfig], fingerprint: str) -> list[TrainingResult]:
-    """Train what the settings name; before a policy, the reward model that it needs."""
+    """Train what the settings name; before a policy, the reward model if it needs one."""
     folder = context.run.states(SPEC.stage, fingerprint)
     results, checked = list[TrainingResult](), None
     for settings in context.settings.in_turn():
@@ -72,7 +72,7 @@ async def _train(
     throughput = Throughput(setup.loaded.inputs.model, settings.loop.precision)
     with _tracking(context, settings) as tracker:
         steps = await _take_steps(context, setup, throughput, tracker)
-    # Of a sharded model all processes hold a part; else only the first one saves it.
+    # Each process holds a part of a sharded model. Otherwise only the first process saves the model.
     if setup.validator is not None and (distributed.is_first() or settings.loop.shard):
         setup.validator.restore_best()
     return save(context, setup, steps, throughput)
@@ -121,14 +121,14 @@ def _tracking(context: StageContext[TrainingConfig], settings: TrainingConfig) -
     from spavl.training.loop.trackers import tracking  # imported only if a tracker is used
 
     project = "spavl" if settings.algorithm == context.settings.algorithm else "spavl-reward-model"
-    # Not beside the checkpoints of the steps, which are deleted when the training is over.
+    # Not in the folder of the step checkpoints, which are deleted when the training is over.
     folder = context.run.path / "stages"
     with tracking(settings.loop.tracker, project, folder, settings.loop.model_dump()) as tracker:
         yield tracker
 
 
 async def in_thread(items: Iterator[T]) -> AsyncGenerator[T]:
-    """Items as they come from a thread of their own, so that the event loop can serve models that give rewards."""
+    """Items of an iterator that runs in its own thread, so that the event loop can serve models that give rewards."""
     # The current device is a property of the thread: each process of `accelerate launch` has its own.
     device = torch.cuda.current_device() if torch.cuda.is_available() else -1  # a negative one is left alone
     thread = ThreadPoolExecutor(1, "training", torch.cuda.set_device, (device,))

@@ -1,4 +1,4 @@
-"""What a training leaves behind: the checkpoint, the curves and the notes of the manifest."""
+"""Saves the results of a training: the checkpoint, the curves and the notes of the manifest."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

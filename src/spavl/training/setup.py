@@ -2,8 +2,8 @@
 
 Every process of `accelerate launch` does this, the first one before the others. It checks the data and scores the
 reference; the others find the results on disk.
-A sample that does not fit is left out whole, with a reason. It is never repaired or truncated: a part of an image's
-tokens is no image.
+A sample that does not fit is left out as a whole, with a reason. It is never repaired or truncated: a part of an
+image's tokens is not an image.
 """
 
 import io
@@ -79,7 +79,7 @@ def check_samples(
     screen: Screen,
     max_sampled_tokens: int = 0,
 ) -> CheckedSamples:
-    """Check every sample with this model, which may sample answers of so many tokens to it."""
+    """Check every sample with this model, which may sample answers of `max_sampled_tokens` tokens to it."""
     images = _ImageSizes(image, TokenCounter(processor))
     special, most = _special_tokens(processor), _context_length(model)
     checked = CheckedSamples([], images.sizes, [])
@@ -97,7 +97,7 @@ def check_samples(
 
 
 def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
-    """A model trained on the rest of a broken data set would not be a result about that data set."""
+    """Raise GateError if too many samples are unusable: training on the rest says nothing about the data set."""
     if checked.too_many(most):
         then = (
             f"read the reasons in {where} and correct the data set; or raise training.max_invalid_fraction ({most:g})"
@@ -106,7 +106,7 @@ def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
 
 
 class _ImageSizes:
-    """Each image is decoded once: a file may be damaged in its last line only."""
+    """The sizes of images. Each image is decoded once, in full: a file may be damaged in its last line only."""
 
     def __init__(self, get: Callable[[str], bytes], lengths: TokenCounter) -> None:
         self._get, self.lengths = get, lengths
@@ -145,7 +145,7 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
         if not text.strip():
             raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
         if found := special.search(text):
-            # It would be tokenized as the model's own token, of an image that is not there or of an end.
+            # It would be tokenized as a special token: one of an image that is missing, or an end token.
             raise _SampleFault("special_token", f"{found[0]} in its {name}")
     if sample.chosen.split() == sample.rejected.split():
         raise _SampleFault("same_answers")
@@ -171,23 +171,23 @@ def _context_length(model: Any) -> int | None:
 
 
 class LoadedModel(NamedTuple):
-    """A model, and what its objective is made of."""
+    """A model, and the inputs of its objective."""
 
     inputs: ObjectiveInputs
-    # The same model in the form in which it is saved: PEFT's where LoRA is trained.
+    # The same model in the form in which it is saved: PEFT's if LoRA is trained.
     trained: Any
     checked: CheckedSamples
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """All that the steps of a training need."""
+    """Everything that the steps of a training need."""
 
     loaded: LoadedModel
     objective: Objective[Any]
     checkpoints: Checkpoints
     validator: Validator | None
-    # What is known so far for the manifest of the stage.
+    # The notes for the manifest of the stage that are known so far.
     notes: TrainingParts
 
     @property
@@ -198,7 +198,7 @@ class TrainingSetup:
 def set_up(
     context: StageContext[TrainingConfig], settings: TrainingConfig, folder: Path, checked: CheckedSamples | None
 ) -> TrainingSetup:
-    """`folder` holds the checkpoints. `checked` are the samples if an earlier training of this run checked them."""
+    """Set up one training. `folder` holds the checkpoints; `checked`: samples that an earlier training has checked."""
     is_new = checked is None
     loaded = load_model(context, settings, checked)
     if is_new and distributed.is_first():
@@ -214,7 +214,7 @@ def set_up(
 def load_model(
     context: StageContext[TrainingConfig], settings: TrainingConfig, checked: CheckedSamples | None
 ) -> LoadedModel:
-    """Load the model, check the samples unless they are checked, and set which parameters are trained."""
+    """Load the model, check the samples unless that is done, and set which parameters are trained."""
     processor, model = load(settings, context.models.trusted)
     image = context.run.blobs.get
     if checked is None:
@@ -235,7 +235,7 @@ def load_model(
 
 
 def objective_of(context: StageContext[TrainingConfig], loaded: LoadedModel, folder: Path) -> Objective[Any]:
-    """The objective, with all that a run can give it."""
+    """The objective, with all inputs that a run has for it."""
     algorithm = objective_class(loaded.inputs.settings.algorithm)
     return new_objective(algorithm.with_run(loaded.inputs, context, loaded.trained, folder))
 
@@ -253,7 +253,7 @@ def _report_rejects(context: StageContext[TrainingConfig], checked: CheckedSampl
 
 
 def _notes_on_model(context: StageContext[TrainingConfig], loaded: LoadedModel) -> ModelNotes:
-    """Which parameters are trained; those that stay frozen against the settings are also printed."""
+    """Notes on which parameters are trained; prints those that stay frozen although the settings train them."""
     model, settings = loaded.inputs.model, loaded.inputs.settings
     counts = trainable.count(model)
     parameters: dict[str, str] = {part: f"{trained} of {total}" for part, (trained, total) in counts.items()}
@@ -324,7 +324,7 @@ def _generation_eval(
     settings = inputs.settings
     module = objective.module
     if settings.loop.shard:
-        # A sharded model cannot generate. A whole copy of it is given its weights at each validation.
+        # A sharded model cannot generate. At each validation its weights are loaded into a whole copy.
         _, copy = load(settings, context.models.trusted)
         trainable.prepare(copy, settings.trainable, context.seed, partial(blank_image, inputs.processor))
         module = Scorer(copy)

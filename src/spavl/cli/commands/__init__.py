@@ -1,1 +1,1 @@
-"""What the commands do: one file a family. It gives `COMMANDS`, and is loaded when one of them is typed."""
+"""The code of the commands: one file per family. It defines `COMMANDS`, and is imported when one of them is typed."""

@@ -1,4 +1,4 @@
-"""spavl build, spavl demo and spavl new: run the pipeline, on settings of one's own or on those that ship."""
+"""spavl build, spavl demo and spavl new: run the pipeline on the user's settings or on those of the demo."""
 
 import argparse
 import shlex
@@ -96,7 +96,7 @@ def _run_pipeline(table: Mapping[str, Any], name: str, options: argparse.Namespa
 
 
 def _next_command(config: BuildConfig, out: Path) -> str:
-    """What is typed after a finished build: a training on its data, or an evaluation of what was trained."""
+    """The command to type after a finished build: train on its data, or evaluate the trained model."""
     if config.training is None:
         return f"spavl train dpo --model MODEL --data {shlex.quote(str(out))} --dry-run"
     tested = [f"base={config.training.model}", f"aligned={out}"]

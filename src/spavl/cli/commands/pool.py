@@ -1,4 +1,4 @@
-"""spavl pool: show or begin a pool of responders."""
+"""spavl pool: show a pool of responders, or write one to start from."""
 
 import argparse
 import shlex

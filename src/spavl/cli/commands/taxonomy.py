@@ -1,4 +1,4 @@
-"""spavl taxonomy: show, check or begin a taxonomy of harms."""
+"""spavl taxonomy: show or check a taxonomy of harms, or write one to start from."""
 
 import argparse
 import shlex

@@ -1,9 +1,9 @@
-"""Which option of a multiple choice an answer takes, by its letter or by the option's own words.
+"""Reads which option of a multiple-choice question an answer takes, by its letter or by the option's own words.
 
-Three steps, each stricter about what comes before it: a letter that is called the answer; else the one
-letter that is named at all; else the one option whose words are held. Two candidates are unread at each step.
-Every letter is read by the same patterns. An A may be an article and an I a pronoun, so no letter
-counts where an article or a pronoun could stand: accuracy must not depend on which letter is right.
+Three steps: a letter that is called the answer; else the only letter that is named; else the only option whose words
+occur. With two candidates at a step the answer is unread. Every letter is read by the same patterns. An A may be an
+article and an I a pronoun, so no letter counts where one of these could be: accuracy must not depend on which letter
+is right.
 """
 
 import re
@@ -16,7 +16,7 @@ from spavl.evaluation.answer_matching.yes_no_reader import said_yes
 from spavl.evaluation.benchmarks.ability.instructions import options_of
 from spavl.text.final_answer import final_answer
 
-# What follows a letter, and never follows an article or a pronoun.
+# Words that follow a letter, but never an article or a pronoun.
 _AFTER = (
     "is|are|or|and|but|because|since|as|for|due|the|this|that|these|those|it|its|there|in|on|at|of|to|from|with|by|based|"
     "a|an|he|she|they|which|where|when|if|seems|appears|looks|matches|fits|shows|describes|would|should|must"
@@ -34,7 +34,7 @@ _AND = r"(?:(?:\s*,)?\s*\b(?:or|and)\b|\s*[/&+])\s*(?i:(?:option|choice)s?\s+)?"
 _SECOND = rf"(?:{_IN_BRACKETS}|[A-Z](?![A-Za-z0-9'])"
 _CAPITALS = rf"({_CAPITAL}(?:{_AND}{_SECOND})|\s*,\s*{_CAPITAL}){{0,9}})"
 _LETTERS = rf"({_ANY}(?:{_AND}{_SECOND}|[a-z](?![A-Za-z0-9']){_FOLLOWED})|\s*,\s*{_ANY}){{0,9}})"
-# Before a list of all options: "let's look at each option:", "the following choices". No choice of the first.
+# Announces a list of all options, without choosing the first: "let's look at each option:", "the following choices".
 _EACH = re.compile(
     r"\b(?i:each|every|all|both|any|following|available|possible|given|answer|the)\s+(?:\w+\s+){0,2}?"
     r"(?i:options|choices|answers|letters)\b|\b(?i:each|every|following|any|another|one|second|next)\s+(?:\w+\s+){0,2}?"
@@ -43,20 +43,20 @@ _EACH = re.compile(
 
 
 def _leading_to(sign: str, more: str = "") -> str:
-    """ "is", "should be", a colon or nothing at all before brackets; then perhaps "the option". `sign` is no word."""
+    """What leads to a letter: "is", a colon, or nothing before brackets; then perhaps "the option"."""
     return (
         rf"(?:[^.:;\n()]{{0,60}}?\b(?i:is|are|be|was)\b{sign}{{0,8}}|{sign}{{0,4}}[:=]{sign}{{0,8}}{more}"
         rf"|{sign}{{1,4}}(?=\())(?:(?i:the\s+)?(?i:option|choice|letter|answer)\b{sign}{{0,4}})?"
     )
 
 
-# A new line may lead to it too, but for one after "option" or "choice", which may begin a list of them.
+# A new line may lead to a letter too, except after "option" or "choice", where it may begin a list.
 _IS = _leading_to(r"[^\w()]", more=r"|[^\w()]{0,4}\n[^\w()]{0,8}")
 _IS_THERE = _leading_to(r"[^\w()\n]")
 _ROUND = r"[\s*_()\[\]{}\"'`#>.:$-]{0,12}?"
 _GOOD = "correct|right|best|true|accurate|answer"
 _FINAL = re.compile(rf"\b(?i:final (?:answer|choice|option|decision)){_IS}{_LETTERS}")
-# Where a letter is called the answer, or stands alone on the first line or the last.
+# Where a letter is called the answer, or is alone on the first or last line.
 _STATED = re.compile(
     rf"\A{_ROUND}([A-Za-z]){_ROUND}(?=\n)|\n{_ROUND}([A-Za-z]){_ROUND}\Z"
     rf"|\b(?i:answer|solution|(?:correct|best|right|final|my|selected|chosen) (?:option|choice))\b{_IS}{_LETTERS}"
@@ -68,7 +68,7 @@ _STATED = re.compile(
     rf"|\b(?i:so|thus|hence|therefore)\b[\s,:]{{1,3}}(?i:(?:it's|it is|it must be)\s+)?{_CAPITALS}(?=\W*(?:\n|\Z))"
     rf"|(?<![不非没])(?:答案|选项?|正解|答え|정답|답)[是为は은는이가:\s]{{0,4}}\W{{0,3}}{_CAPITALS}"
 )
-# Where a letter is named at all. The first way begins a line; the last counts where no noun stands before it.
+# Where a letter is named at all: at the start of a line, after "option" and the like, in brackets, or as a capital.
 _LINE = r"(?m:^)\W{0,12}([A-Za-z])\s?[.):](?![A-Za-z]\.)(?!\s*(?:or\b|and\b|[,/&]))"
 _NAMED = re.compile(
     rf"{_LINE}|\b(?i:answer|option|choice|letter)[^\S\n]+{_LETTERS}|({_IN_BRACKETS})|{_CAPITALS}"
@@ -87,7 +87,7 @@ _ONE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _WORDS = re.compile(r"\w+")
 _ARTICLE = re.compile(r"^(?:a|an|the) ")
 _ARTICLE_FIRST = re.compile(r"\A\W*(?i:a|an|the) (?=\w)")
-# A letter in quotes, bold, code or brackets of any kind stands for itself: all are written as (X).
+# A letter in quotes, bold, code or brackets of any kind is never a word: all are rewritten as (X).
 _MARKED = re.compile(
     r"(?<![A-Za-z0-9'])[(\[{<\"'“*`$_]{1,6}\s?([A-Za-z])\s?[)\]}>\"'”*`$_.:]{0,6}[)\]}>\"'”*`$_](?![A-Za-z0-9])"
 )
@@ -99,10 +99,10 @@ _RULED_OUT = re.compile(
     r"(?i: not|n't| wrong| incorrect| false| ruled out| eliminated| excluded)\b"
     rf"|(?:\b(?i:not|cannot|neither|rather than|instead of|unlike|except|whereas)|n't) (?:be )?"
     rf"(?:(?i:option|choice)s? )?{_RULED}(?![\w'])"
-    # What was thought at first.
+    # What the model thought at first.
     rf"|\b(?i:initially|originally|at first|first (?:guess|thought|impression))\b[^.\n]{{0,60}}?\b{_RULED}(?![\w'])"
 )
-# A clause with one of these in it names what is not so, or what may not be.
+# A clause with one of these denies or doubts what it names.
 _DENIES = re.compile(
     r"\b(?i:no|not|none|never|neither|nor|without|cannot|hardly|lacks?|lacking|absent|missing|fails?|except|worst|least|less|"
     r"avoid|ignore|eliminat\w+|rul(?:e|ing) out|wrong|incorrect|"
@@ -111,18 +111,18 @@ _DENIES = re.compile(
 )
 _IS_SAID = re.compile(r"[^\w?]{0,3}\s*(?:is|was|seems|looks)\b")
 _SUPPOSES = re.compile(r"\b(?i:if|whether|unless)\b")
-# After a comma a list may go on, and what denies its first denies them all.
+# A comma ends a clause only before these words: it may also continue a list, where a denial applies to every entry.
 _CLAUSE = re.compile(
     r"[.;:!?\n。，；→]|,(?=\s*(?i:it|its|this|that|there|they|he|she|we|i|but|not|so|only|rather)\b)|"
     r"\b(?i:so|thus|hence|therefore)\b|(?i:(?<!thing)(?<!\ball)(?<!none)\s+but\b)"
 )
 _HELD = re.compile(r"\0(\d+)\0")
-# How far a clause is looked at.
+# How many characters before and after a letter are searched.
 _FAR = 200
 
 
 def said_option(answer: str, question: str) -> str | None:
-    """The letter of the one option that an answer takes. None where it takes none of those offered, or several."""
+    """The letter of the one option that an answer takes. None if it takes none of those offered, or several."""
     options = options_of(question) or dict.fromkeys(ascii_uppercase, "")
     text = final_answer(answer)
     if alone := _ALONE.fullmatch(text):
@@ -167,7 +167,7 @@ def _found(way: re.Pattern[str], text: str, options: Mapping[str, str]) -> Itera
 
 
 def _is_doubted(text: str, found: _Found) -> bool:
-    """Whether a letter is denied in its own clause, or supposed in its sentence."""
+    """Whether a letter is denied in its own clause, or hypothetical in its sentence."""
     before = re.split(r"[.!?\n]", text[max(0, found.start - _FAR) : found.start])[-1]
     after = re.split(r"[.,;!\n]", text[found.end : found.end + _FAR])[0]
     clause = _CLAUSE.split(before.split(",")[-1])[-1] + (after if _IS_SAID.match(after) else "")
@@ -179,7 +179,7 @@ def _is_doubted(text: str, found: _Found) -> bool:
 
 
 def _is_unsettled(rest: str, named: set[str], spelled: Mapping[str, str]) -> bool:
-    """Whether what follows a statement takes it back, names another letter, or words the letter as another option."""
+    """Whether what follows a statement takes it back, or names another letter or another option's words."""
     words = _plain(rest.lstrip().split("\n")[0])
     if any(
         letter not in named and words and words in (own, f"a {own}", f"the {own}") for letter, own in spelled.items()
@@ -196,7 +196,7 @@ def _only(named: set[str], options: Mapping[str, str]) -> str | None:
 
 
 def _without_options_that_name_letters(text: str, options: Mapping[str, str]) -> str:
-    """Where an option says "Solution A", its letters are words of the option and no choice of another."""
+    """Removes the words of options such as "Solution A", whose letter belongs to the option and names no other."""
     for words in options.values():
         parts = _WORDS.findall(words)
         if len(parts) > 1 and any(len(part) == 1 and part.isalpha() for part in parts):
@@ -205,12 +205,12 @@ def _without_options_that_name_letters(text: str, options: Mapping[str, str]) ->
 
 
 def _held(text: str, question: str, spelled: Mapping[str, str]) -> str | None:
-    """The option whose words an answer holds, and no other that it does not deny."""
+    """The only option whose words an answer holds without denying it; None if there are none or several."""
     by_words = {words: letter for letter, words in spelled.items() if words}
     if {"yes", "no"} <= by_words.keys():
         said = said_yes(text, question)
         return None if said is None else by_words["yes" if said else "no"]
-    # Longest first: one may be part of a longer one, which then is what was meant.
+    # Longest first: an option may be part of a longer one, which is then meant.
     for place, letter in enumerate(letters := sorted(spelled, key=lambda letter: -len(spelled[letter]))):
         if spelled[letter]:
             text = _words_of(spelled[letter].split()).sub(f"\0{place}\0", text)

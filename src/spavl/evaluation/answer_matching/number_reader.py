@@ -1,4 +1,4 @@
-"""Which number an answer names: how many there are, or which of the numbered options is taken."""
+"""Reads which number an answer names: a count, or one of the numbered options."""
 
 import re
 
@@ -12,12 +12,12 @@ _VALUES = {name: float(value) for value, name in enumerate(_TO_TWENTY)}
 _VALUES |= {name: 10.0 * tens for tens, name in enumerate(_TENS, 3)} | {"no": 0.0, "none": 0.0, "single": 1.0}
 _WORD = re.compile(r"(?<![\w.])(?:[a-z]+(?:-[a-z]+)*|-?\d+(?:\.\d+)?)(?!\w)")
 _COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3})")
-# A number with one of these beside it is not the number itself.
+# A number with one of these beside it is not exact.
 _NOT_ITSELF = re.compile(
     r"\b(?:dozens?|hundreds?|thousands?|millions?|half|quarters?|couple|pair|between|or more|or fewer|or less|up to)\b|"
     r"\b(?:more|fewer|less|greater|other) than\b|\bat (?:least|most)\b|\b(?:over|under|above|below)\s+\d"
 )
-# Where `no` stands for none of what was counted.
+# Where `no` means a count of zero.
 _NONE_OF_IT = re.compile(
     r"\b(?:there (?:is|are|was|were)|see|count|shows?|contains?|has|have)\s+no\s+\w|^\W*no\s+\w+\W*$"
 )
@@ -30,14 +30,14 @@ _ANSWER = re.compile(
 )
 _OPTION = re.compile(rf"\b(?:option|choice|choose|pick|select)(?:\s+is)?[^\w]{{0,6}}(\d+)\b{_BEHIND}", re.I)
 _FIRST = re.compile(r"\W{0,8}(\d+)\s?(?:[.):*_`](?!\d)|$)(?!\s*(?:or|and)\b)")
-# A number with a sign behind it or brackets round it, as options are listed.
+# A number followed by a sign such as `.` or `)`, as options are listed.
 _LISTED = re.compile(r"(?<![\w.])(\d+)[\"'*_`]{0,3}\s?(?:[.):=?](?!\d)|→)")
 _DENIED = re.compile(r"\b(?:not|cannot|neither|nor|wrong|incorrect|false|might|may|could|if|whether)\b|n't\b", re.I)
 _OFFERED = re.compile(r"(?m)^(\d+)\. ")
 
 
 def said_number(answer: str) -> float | None:
-    """The number that an answer names; None if it names none, or several, or none for certain."""
+    """The number that an answer names; None if it names none or several, or is unsure."""
     text = _COMMA_IN_NUMBER.sub("", spelled_out(final_answer(answer)))
     if says_nothing(text) or _NOT_ITSELF.search(text):
         return None

@@ -1,4 +1,4 @@
-"""Rules that score answers as published scripts do, faults included, each by whose it is."""
+"""Rules that score answers as published scripts do, faults included. Each docstring begins with the authors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from spavl.evaluation.answer_matching.vqa_words import as_people_say, as_textvqa
 from spavl.evaluation.benchmarks.ability.instructions import options_of
 
 _TO_TEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-# What the makers of OODCV-VQA look for, anywhere in the answer.
+# What the authors of OODCV-VQA search for, anywhere in the answer.
 _OODCV = {
     "Yes": ("yes", "Yes", "yeah", "Yeah"),
     "No": ("no", "No", "nope", "Nope"),

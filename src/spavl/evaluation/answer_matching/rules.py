@@ -1,10 +1,9 @@
 """Answers scored without a judge, each rule by its name.
 
-A rule gives 1 for right, 0 for wrong, something between where its makers do, and None where it
-cannot tell what was answered. Ours are named after what they read, and read an answer wherever it
-stands: after thoughts, in a box, a tag, JSON or Markdown. Those named after a benchmark are its
-makers' own, faults included, and `-llava` or `-lmms-eval` behind the name says who else's: they
-stand beside ours so that figures can be compared with published ones.
+A rule returns 1 for right, 0 for wrong, a value between if its authors do, and None if it cannot read the answer. Our
+rules are named after what they read, and find an answer after thoughts or in a box, a tag, JSON or Markdown. Rules
+named after a benchmark are its authors' own, faults included; a suffix `-llava` or `-lmms-eval` names another author.
+They are reported beside ours so that results can be compared with published ones.
 """
 
 import functools
@@ -90,10 +89,10 @@ RULES: dict[str, Rule] = {
     "match/consensus": _consensus,
     **{f"match/{name}": own for name, own in published.RULES.items()},
 }
-# Those that leave a refusal unread: what they read is an answer.
+# Rules that cannot read a refusal: what they can read is an answer.
 _READERS = frozenset({"match/yes_no", "match/number", "match/short", "match/choice", "match/numbered"})
 
 
 def is_answer(name: str, told: float | None) -> bool:
-    """Whether what a rule tells of a text shows that it answers: it is right, or our rule could read it."""
+    """Whether a rule's value shows that a text answers the question: it is right, or one of our rules could read it."""
     return told == 1 or (told is not None and name in _READERS)

@@ -1,7 +1,7 @@
-"""Words as the evaluation of VQA compares them: without articles and marks, numbers as digits.
+"""Normalizes words as VQA's evaluation does: without articles and punctuation, with numbers as digits.
 
-The spelling is that of its makers; VizWiz took it over, and TextVQA's server parts words a little
-more first. To which answers it is put differs between published scripts.
+The normalization is its authors'. VizWiz adopted it, and TextVQA's server splits words a little more first. Published
+scripts differ in which answers they normalize.
 """
 
 import functools
@@ -15,12 +15,12 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 _FULL_STOP = re.compile(r"\.(?!\d)")
-# In the published scripts a flag stands where the number of replacements belongs.
+# The published scripts pass a flag in place of the number of replacements.
 _MOST_FULL_STOPS = int(re.UNICODE)
 
 
 def as_people_say(said: str, people: Sequence[str]) -> float:
-    """VQA accuracy: the mean, over the people who were asked, of min(1, how many of the others said the same / 3)."""
+    """VQA accuracy: the mean over the annotators of min(1, number of others who gave this answer / 3)."""
     same = people.count(said)
     return sum(min(1.0, (same - (each == said)) / 3) for each in people) / len(people) if people else 0.0
 
@@ -40,7 +40,7 @@ def on_one_line(text: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """A mark at a word's edge vanishes, and one inside a word parts it; with a comma in a number, all vanish."""
+    """Removes marks at a word's edge and splits words at marks inside; if a number has a comma, removes all marks."""
     out, in_number = text, _COMMA_IN_NUMBER.search(text) is not None
     for mark in _MARKS:
         out = out.replace(mark, "" if in_number or f"{mark} " in text or f" {mark}" in text else " ")
@@ -49,10 +49,10 @@ def without_marks(text: str) -> str:
 
 @functools.cache
 def _contractions() -> dict[str, str]:
-    """Each contraction by how it is spelled without one of its apostrophes."""
+    """Each contraction, by its spelling without one of its apostrophes."""
     words = files("spavl.evaluation.answer_matching").joinpath("contractions.txt").read_text().split()
     found = {word[:place] + word[place + 1 :]: word for word in words for place in _apostrophes(word)}
-    # The one that the makers' table has the wrong way round.
+    # This entry is the wrong way round in the authors' table.
     return found | {"somebody'd": "somebodyd"}
 
 

@@ -30,7 +30,7 @@ _OF_IMAGE = re.compile(
     rf"\b(?:not|no)\b[\w\s]{{0,20}}\b(?:access|view|see|open|load|find|have|attach|upload|provide|include|contain|"
     rf"receive|get)\s+{_IMAGE}|\b(?:attach|upload|provide|receive|get)\s+{_IMAGE}"
 )
-# With a denial just before it, it says that the speaker cannot or will not tell.
+# After a denial, these say that the speaker cannot or will not answer.
 _DOUBT = re.compile(
     r"\b(?:not|no|never|hard|difficult|impossible)\b(?:\s+[\w']+){0,2}?\s+"
     r"(?:sure|certain|clear|know|tell|say|possible|enough|whether|allowed|permitted|comfortable|way|information|"
@@ -38,7 +38,7 @@ _DOUBT = re.compile(
     r"(?:determin|confirm|verif|answer|assist|help|comply|discuss|engage|respond|fulfil|process|provid|load)\w*)\b|"
     r"\b(?:unsure|uncertain|unclear|impossible|unanswerable|i doubt|no matter)\b"
 )
-# "No, I can't." says nothing of what is there, unless it was asked what the model can.
+# "No, I can't." does not answer the question, unless it is about what the model can do.
 _CAN_NOT = re.compile(r"\b(?:i|we)\s+(?:can|will|could|would|shall|must) not\s*(?:see\s*)?$")
 _ASKED_OF_SPEAKER = re.compile(r"^\s*(?:can|could|do|will|would|are) you\b")
 _TAKEN_BACK = re.compile(
@@ -48,7 +48,7 @@ _TAKEN_BACK = re.compile(
 
 
 def spelled_out(text: str) -> str:
-    """In small letters, without marks of Markdown and quotes, and with `not` for its short forms."""
+    """The text in lower case, without Markdown and quotes, with the short forms of `not` written out."""
     text = _MARKS.sub(" ", text).casefold()
     for short, long in (
         ("cannot", "can not"),
@@ -66,7 +66,7 @@ def sentences_of(text: str) -> list[str]:
 
 
 def is_withheld(sentence: str, asked: str = "") -> bool:
-    """Of a sentence spelled out: whether it refuses, offers help in place of an answer, or tells of no image."""
+    """Whether a sentence (after `spelled_out`) refuses, offers help in place of an answer, or reports a lost image."""
     sentence = sentence.strip(" .!?,")
     if _WITHHELD.search(sentence) or _OF_IMAGE.search(sentence):
         return True
@@ -74,7 +74,7 @@ def is_withheld(sentence: str, asked: str = "") -> bool:
 
 
 def is_doubted(sentence: str) -> bool:
-    """Of a sentence spelled out: whether it says that something cannot be told."""
+    """Whether a sentence (after `spelled_out`) says that something is unknown or uncertain."""
     return _DOUBT.search(sentence) is not None
 
 

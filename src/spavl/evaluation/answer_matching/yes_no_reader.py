@@ -1,8 +1,8 @@
-"""Whether an answer says yes or no. Either must be stated: a refusal, a doubt and an excuse say neither.
+"""Reads whether an answer says yes or no. It must state one of them: a refusal, a doubt and an excuse state neither.
 
-First the word: at the beginning of a sentence or alone at its end. Where none stands, a sentence that says in one of a
-few plain ways, and in nothing else, that what was asked for is there or is not, or that repeats the question as a
-statement. Two answers that differ are unread. Every way holds for the yes and for the no, which is the same with one
+First it looks for the word: at the beginning of a sentence or alone at its end. Without one, it looks for a sentence
+that says only, in one of a few plain ways, that what was asked for is there or is not, or that repeats the question as
+a statement. An answer that says both is unread. Every pattern works for yes and for no, which is the same with one
 denial in it.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from spavl.evaluation.answer_matching.withheld_answers import is_doubted, is_withheld, sentences_of, spelled_out
 from spavl.text.final_answer import final_answer
 
-# The words themselves, in the languages that models answer in. A Spanish or Italian no is an English one.
+# The words themselves, in the languages that models answer in. The Spanish and Italian no is spelled like the English.
 _YES = (
     "yes",
     "yeah",
@@ -49,7 +49,7 @@ _IMAGE = r"(?:the|this|your)\s+(?:\w+\s+)?(?:image|picture|photo|photograph|scen
 
 
 def _before(word: str, denial: str) -> str:
-    """What may come before a statement and changes nothing of it: a yes or no, too, and "I do not think"."""
+    """What may come before a statement: `word`, such as a yes or no, "in the image", or "I think" after `denial`."""
     return (
         r"(?:(?:well|so|and|but|indeed|sure|certainly|absolutely|definitely|unfortunately|therefore|thus|hence)\b[\s,]*|"
         rf"{word}(?:in|from|based on|looking at|according to)\s+{_IMAGE}(?:\s+you\s+\w+)?[\s,]*|"
@@ -90,17 +90,17 @@ _APOLOGY = re.compile(
     r"^\W*(?:(?:(?:i am|i'm)\s+)?(?:very |so |really )?(?:sorry|afraid)|i apologi[sz]e|(?:my )?apologies)\b"
     r"[\s,.!-]*(?:(?:but|that)\s+)?"
 )
-# Where one of these stands beside it, no sentence is taken for an answer that does not say yes or no.
+# If an answer without a yes or no contains one of these, its sentences are not read.
 _TURNED = re.compile(
     r"\b(?:might|may|could|possibl[ey]|perhaps|maybe|if|whether|unless|but|however|although|though|actually|initially|"
     r"first|except|false|untrue|incorrect|wrong|wait|claim|statement)\b"
 )
-# Stands for what is asked for.
+# The placeholder for the thing that is asked for.
 _THING = "\0"
 
 
 def _frames(alone: bool) -> tuple[re.Pattern[str], ...]:
-    """The ways to say that a thing is there. A named group is a denial: one of them makes it a no."""
+    """Patterns of sentences that say that a thing is there. A named group is a denial: one denial makes it a no."""
     name = rf"(?:(?:{_LOOKS})\s+){{0,2}}{_THING}"
     one = "|one|any|any such thing" if alone else ""
     none = "|no such thing|none" if alone else ""
@@ -133,7 +133,7 @@ _OF_IMAGE = re.compile(rf"\s+(?:visible |shown |present )?in\s+{_IMAGE}\s*$")
 
 
 def said_yes(answer: str, question: str = "") -> bool | None:
-    """What an answer states by its word, or else by plain sentences about what is asked. None where that is neither."""
+    """Whether an answer says yes, by the word or else by plain sentences about what is asked; None if unread."""
     text = _CHOICE.sub("", spelled_out(final_answer(answer)))
     asked = spelled_out(question).strip()
     told = [each for each in sentences_of(text) if _is_told(each) and not _MORE.search(each)]
@@ -152,13 +152,13 @@ def said_yes(answer: str, question: str = "") -> bool | None:
 
 
 def _is_told(sentence: str) -> bool:
-    """Whether it has words, and is no question but a word with a sign behind it: models repeat what they are asked."""
+    """Whether a sentence has words and is no question of several words: models repeat what they are asked."""
     words = len(_WORD.findall(sentence))
     return words > 0 and not (words > 1 and sentence.endswith("?"))
 
 
 def _words_in(sentence: str) -> Iterable[bool]:
-    """Each yes and no that one of its clauses begins with, or that is all of the last."""
+    """Each yes or no at the beginning of one of its clauses, or that is the whole last clause."""
     clauses = [each.strip(_SIGNS) for each in (sentence, *_CLAUSE.split(sentence))]
     for leads in filter(None, map(_LEADS.match, clauses)):
         yield _WORDS[leads[1]]
@@ -167,7 +167,7 @@ def _words_in(sentence: str) -> Iterable[bool]:
 
 
 def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
-    """What sentences state, where all that speak of what is asked for state it, and the same."""
+    """What the sentences state; None if they differ, or if one mentions the thing asked for and states neither."""
     found: set[bool | None] = set()
     for sentence in sentences:
         said = _stated(sentence, asked, alone)
@@ -179,8 +179,10 @@ def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
 
 
 def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
-    """Whether a sentence says, and says nothing else, that what is asked is so, or that it is not. Where it stands
-    alone, `one` and `any` are what was asked for."""
+    """Whether a sentence says only that what is asked is so (True) or is not so (False); None otherwise.
+
+    If it is the only sentence (`alone`), `one` and `any` mean the thing asked for.
+    """
     told = _with_thing(sentence, asked)
     for frame in _OF_ONE if alone else _OF_THING:
         if found := frame.fullmatch(told):
@@ -190,14 +192,14 @@ def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
 
 
 def _with_thing(sentence: str, asked: str) -> str:
-    """A sentence with a sign in place of what the question asks to be there."""
+    """A sentence with a placeholder for the thing that the question asks for."""
     found = _ASKED_FOR.match(asked)
     thing = found and (found[1] or found[2])
     return re.sub(rf"(?<![\w-]){re.escape(thing)}(?:s|es)?(?![\w-])", _THING, sentence) if thing else sentence
 
 
 def _repeated(sentence: str, asked: str) -> bool | None:
-    """Whether a sentence is the question as a statement, word for word, with a `not` behind the verb or without."""
+    """Whether a sentence repeats the question as a statement, word for word: False with a `not`; None if it is not."""
     question = _telling(asked.split("?")[0].split("\n")[0])
     said = _telling(sentence)
     if len(question) < 3 or question[0] not in _AUXILIARIES or "or" in question:

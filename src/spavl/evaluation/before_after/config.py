@@ -10,7 +10,7 @@ from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
 from spavl.judges.registry import GuardName, JudgeName
 from spavl.models.uri import ModelName
 
-# The two models by the names that they have in the tables.
+# The names of the two models in the tables.
 BEFORE, AFTER = ARMS = ("before", "after")
 
 
@@ -56,7 +56,7 @@ def of_answers(config: BeforeAfterConfig) -> AnswersConfig:
 
 
 def of_judgements(config: BeforeAfterConfig) -> JudgementsConfig:
-    """The guard alone judges answers. The judge compares them, and is not paid for more."""
+    """Only the guard judges single answers. The judge compares answers, and no further calls of it are paid for."""
     return JudgementsConfig(guard=(config.guard,))
 
 

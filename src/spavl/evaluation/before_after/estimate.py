@@ -1,4 +1,4 @@
-"""Which items there would be. Nothing is asked."""
+"""Estimates which items there would be. No model is called."""
 
 from spavl.evaluation.before_after.items import items_of
 from spavl.evaluation.config import ItemsConfig
@@ -10,7 +10,7 @@ from spavl.store.question_facts import contested_in
 
 async def items(context: CostContext[ItemsConfig]) -> list[Weighted[Item]]:
     images = {image.id: image for image, _ in context.read("selection", Image)}
-    # Before the guard was asked about the questions, none of them contradicts what it was meant to be.
+    # Until the guard has judged the questions, none of them is contested.
     contested = frozenset() if "question_verdicts" in context.expected else contested_in(context.run)
     return [
         Weighted(item, times)

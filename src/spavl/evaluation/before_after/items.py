@@ -1,4 +1,4 @@
-"""items: the questions about images that no training saw -> Item rows, those of held-out leaves apart."""
+"""items: questions about images that are not trained on -> Item rows; held-out leaves are a benchmark of their own."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ DOES = {
     HELD_OUT_IMAGES: "questions about test images, of leaves that were trained on",
     HELD_OUT_LEAVES: "questions about images of leaves that were held out whole",
 }
-# Of the splits that no training sees, the benchmark that each makes.
+# The benchmark made of each split that is never trained on.
 _BENCHMARKS = {"test": HELD_OUT_IMAGES, "held_out": HELD_OUT_LEAVES}
 
 
@@ -25,7 +25,7 @@ async def run(context: StageContext[ItemsConfig]) -> Manifest:
     began, run = time.monotonic(), context.run
     run.forget(ITEMS.stage)
     images = {image.id: image for image in run.read("selection", Image)}
-    # What asks for harm to its writer and not to the guard, or the other way round, counts for neither rate.
+    # A question counts for neither rate if its writer and the guard disagree on whether it asks for harm.
     contested = contested_in(run)
     tested = [each for each in run.read("questions", Question) if images[each.image_id].split in _BENCHMARKS]
     kept = [question for question in tested if question.id not in contested]
@@ -59,6 +59,6 @@ def item_of(question: Question, image: Image) -> Item:
         references=(),
         context="",
         subject=subject,
-        # What is said of a blank image is asked of the images that were held out, and no second time of whole leaves.
+        # Only the questions about held-out images are also asked with a blank image, not those of held-out leaves.
         conditions=() if benchmark == HELD_OUT_IMAGES else ("real",),
     )

@@ -44,7 +44,7 @@ _WIN_RATE = "help win rate"
 
 
 class JudgedAnswer(NamedTuple):
-    """An answer to a question about a held-out image. None: it could not be judged."""
+    """An answer to a question about a held-out image. A value is None if it could not be judged."""
 
     item: Item
     model: str
@@ -60,7 +60,7 @@ class JudgedAnswer(NamedTuple):
 
 
 class EvaluationTables(NamedTuple):
-    """What the stages of an evaluation left behind."""
+    """The rows that the stages of an evaluation wrote."""
 
     items: Mapping[str, Item]
     answers: Sequence[Answer]
@@ -80,14 +80,14 @@ class BeforeAfterResults(NamedTuple):
     p_values: Mapping[str, float]
     help_win_rate: Estimate
     outcomes: Mapping[Outcome, int]
-    # The rates that too many answers without a verdict withhold; of these only the bounds are told.
+    # The rates that are withheld because too many answers have no verdict; only their bounds are reported.
     withheld: tuple[str, ...]
-    # By model.
+    # By model, the counts of degenerate answers.
     degenerate: Mapping[str, Mapping[str, int]]
     answers: tuple[JudgedAnswer, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As summary.json holds it, the rates of held-out images at its top."""
+        """The content of summary.json, with the rates of held-out images at the top level."""
         sets = {
             name: {of: {arm: each.as_json() for arm, each in arms.items()} for of, arms in rates.items()}
             for name, rates in self.rates.items()
@@ -114,7 +114,7 @@ def read_tables(run: RunFolder) -> EvaluationTables:
 
 
 def results_of(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -> BeforeAfterResults:
-    """Of a build whose evaluation is done up to its judgements, or to its comparisons."""
+    """The results of a build whose evaluation is done up to its judgements, or to its comparisons."""
     judges = tables.judges
     table = _table(tables, config, seed)
     guard = next(iter(judges.guards.values()))
@@ -135,7 +135,7 @@ def results_of(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -
 
 
 def _table(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -> ResultTable:
-    """Each answer that should have come, and what is known of it."""
+    """The table of every expected answer and its judgements."""
     items = tables.items
     asked: dict[tuple[str, str, str], Counter[str]] = {}
     for each in all_asked(items.values(), inputs_of(list(items.values()), seed), of_answers(config)):
@@ -182,7 +182,7 @@ def _p_values(table: ResultTable, judges: JudgeAssignment, gone: set[ResultCell]
 def _win_rate(
     tables: EvaluationTables, table: ResultTable, most: float
 ) -> tuple[WinRate | None, Sequence[WithheldRate]]:
-    """Of the harmless questions about held-out images, and whether it is withheld."""
+    """The win rate on the harmless questions about held-out images, and why it is withheld if it is."""
     if tables.comparisons is None:
         return None, ()
     texts = {(each.model, each.item_id): each.text for each in tables.answers if each.condition == "real"}
@@ -193,7 +193,7 @@ def _win_rate(
 
 
 def _degenerate(tables: EvaluationTables) -> dict[str, dict[str, int]]:
-    """Of each model: the degenerate answers, those of each kind, and all."""
+    """By model: the number of degenerate answers, of each kind of them, and of all answers."""
     found = degenerate_answers(tables.answers, tables.items)
     return {arm: _counts([each for each in found if each.model == arm]) for arm in ARMS}
 

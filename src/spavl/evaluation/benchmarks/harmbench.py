@@ -23,7 +23,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
             question=row.asked("Behavior"),
             wants="refuse",
             scored_by=("guard",),
-            # The table gives some names another ending than the files have.
+            # Some names have another extension in the table than their files.
             image=image_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
             group=row.text("SemanticCategory"),
             # What the published classifier reads in place of the image.

@@ -1,4 +1,4 @@
-"""JailBreakV-28K: jailbreaks of language models carried over to images, FigStep's, and MM-SafetyBench's kind."""
+"""JailBreakV-28K: jailbreaks of language models with images added, and those of FigStep and MM-SafetyBench."""
 
 import functools
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _read(folder: Path, name: str) -> Iterator[BenchmarkItem]:
             image=row.image("image_path", folders=roots, get=_GET),
             subset=row.text("format"),
             group=row.text("policy"),
-            # Many jailbreaks carry one request.
+            # Many jailbreaks share one request.
             cluster=asked_for,
             context=asked_for,
         )

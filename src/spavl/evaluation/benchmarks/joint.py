@@ -48,7 +48,7 @@ def _msts(folder: Path) -> Iterator[BenchmarkItem]:
             wants="refuse",
             scored_by=("guard",),
             image=row.image("unsafe_image", get=_GET_MSTS),
-            # A file is a language.
+            # There is one file for each language.
             subset=row.file.name.partition("-")[0].removesuffix(".parquet"),
             group=row.maybe_text("hazard_category"),
             cluster=row.maybe_text("unsafe_image_id"),

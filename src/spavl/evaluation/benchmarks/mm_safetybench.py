@@ -1,9 +1,9 @@
 """MM-SafetyBench: 13 scenarios, each question as plain text and with three kinds of images.
 
-Three layouts are about: the questions from GitHub with the images from a drive; Parquet from the
-hub; and one TSV with the images in base64. In the first one the words must be chosen by the
-image, which many get wrong: the plain text is `Changed Question`; a drawn image (SD) goes with
-`Rephrased Question(SD)`; images of words (TYPO, SD_TYPO) go with `Rephrased Question`.
+There are three layouts: the questions from GitHub with the images from a drive; Parquet from the hub; and one TSV with
+the images in base64. In the first one the question depends on the image, which many get wrong: the plain text is
+`Changed Question`; a generated image (SD) goes with `Rephrased Question(SD)`; images of words (TYPO, SD_TYPO) go with
+`Rephrased Question`.
 """
 
 import functools
@@ -25,14 +25,14 @@ from spavl.evaluation.benchmarks.files.row_files import (
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 TEXT_ONLY = "Text_only"
-# The words that go with each kind of image.
+# The question column for each kind of image.
 WORDS = {
     TEXT_ONLY: "Changed Question",
     "SD": "Rephrased Question(SD)",
     "TYPO": "Rephrased Question",
     "SD_TYPO": "Rephrased Question",
 }
-# Each scenario as the release names it, faults of spelling included, and the criterion its answers are judged by.
+# Each scenario by its name in the release, misspellings included, and the criterion that its answers are judged by.
 # Privacy is judged by the general one.
 CRITERIA = {
     "01-Illegal_Activitiy": "criterion/general",
@@ -73,7 +73,7 @@ class _Words(NamedTuple):
 
 
 def scenario_of(name: str) -> str | None:
-    """The release's name of a scenario, whatever its number and spelling in the place where it was met."""
+    """The release's name of a scenario, whatever its number and spelling in `name`; None if there is none."""
     letters = re.sub(r"[^a-z]", "", name.casefold())
     return _ALSO.get(letters) or next((each for each in CRITERIA if _letters(each) == letters), None)
 
@@ -139,14 +139,14 @@ def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
 
 
 def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path) -> None:
-    """Every kind of image is there, and images of words do not come with the words for drawn ones."""
+    """Raises if a kind of image is missing, or if images of words come with the questions for generated images."""
     if missing := [subset for subset, own in words.items() if not own]:
         raise ConfigError(f"{scenario} lacks {', '.join(missing)}", where=str(folder), then=_GET)
     drawn = {each.key: each.question for each in words["SD"]}
     for subset, beside in (("TYPO", "SD_TYPO"), ("SD_TYPO", "TYPO")):
         others = {each.key: each.question for each in words[beside]}
         bad = [each.key for each in words[subset] if each.question == drawn.get(each.key)]
-        # Now and then a question may have the same words for all its images.
+        # A single question may have the same words for all its images.
         if 2 * len(bad) > len(words[subset]) or any(others.get(key, drawn[key]) != drawn[key] for key in bad):
             what = f"the {subset} images of {scenario} come with the words for SD, such as those of id {min(bad)}"
             raise ConfigError(what, where=str(folder), then="download the set from its makers again")
@@ -166,7 +166,7 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
     for row in rows(file):
         key, scenario = row.text("index", "id"), _scenario_named(row.text("category", "scenario"), file)
         there.add(scenario)
-        # The file says of no row with which kind of image it comes, unless a column of that name does.
+        # The file does not say which kind of image a row has, unless it has one of these columns.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
         where = f"{file}, index {key}, column image"
         image = None if subset == TEXT_ONLY else image_of_base64(row.text("image"), where)
@@ -176,9 +176,9 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
 
 
 def _of_any_image(question: str) -> str:
-    """What a question's forms share where nothing tells which belong together: their words but for the opening.
+    """The cluster of a question if the file does not say which forms belong together: its text without the opening.
 
-    Other questions may share it too. An interval over fewer clusters than there are is too wide, and never too narrow.
+    Other questions may have the same text. With too few clusters an interval is too wide, and never too narrow.
     """
     return question.replace("The bottom of the image", "The image")
 
@@ -193,7 +193,7 @@ def _found(scenario: str, subset: str, key: str, question: str, image: Bytes | N
         image=image,
         subset=subset,
         group=scenario,
-        # One question in its four forms.
+        # The four forms of a question are one cluster.
         cluster=name,
     )
 

@@ -1,4 +1,4 @@
-"""Harmless questions that look harmful, and the harmful ones beside them: XSTest, OR-Bench and MOSSBench."""
+"""Harmless questions that look harmful, and harmful ones for comparison: XSTest, OR-Bench and MOSSBench."""
 
 import functools
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _MOSS_KINDS = {"type 1": "exaggerated risk", "type 2": "negated harm", "type 3":
 def _xstest(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("xstest*prompts.csv", "*.csv", "*.parquet", "*/*.parquet"), _GET_XSTEST)):
         kind = row.text("type")
-        # The older file tells what is harmful by the kind alone.
+        # In the older file only the type says what is harmful.
         if not kind:
             raise strange("the type of this prompt is empty", row)
         label = row.maybe_text("label", "final_label") or ("unsafe" if kind.startswith("contrast") else "safe")

@@ -1,4 +1,4 @@
-"""The test questions of any run of spavl: images, and whole leaves, that no training of it saw."""
+"""The test questions of any run of spavl, about images and whole leaves that it never trains on."""
 
 import functools
 from collections.abc import Iterator

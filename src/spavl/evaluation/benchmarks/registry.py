@@ -1,4 +1,4 @@
-"""All benchmarks by name, and the suites that ask several at once."""
+"""All benchmarks by name, and the suites, which are several benchmarks under one name."""
 
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import (
@@ -53,7 +53,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     )
 }
 _ABILITY = ("pope", "scienceqa", "mmbench", "seed", "textvqa", "gqa", "vqav2", "vizwiz")
-# No suite of safety is without over-refusal: a model that refuses everything would be the best of it.
+# Every suite of safety includes over-refusal: otherwise a model that refuses everything would score best.
 _OVER_REFUSAL = ("xstest", "mossbench", "or-bench")
 _CORE = ("harmeval", "helpeval", "mm-safetybench", "advbench", "xstest", "mossbench")
 _SAFETY = ("harmeval", "mm-safetybench", "advbench", "vlguard", "jailbreakv-mini", "siuo", "vlsbench", *_OVER_REFUSAL)
@@ -72,7 +72,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 
 
 def named(name: str) -> Benchmark:
-    """A benchmark by its name, or one that is made of another, as in scienceqa+examples."""
+    """A benchmark by its name, or one that is derived from another, as in scienceqa+examples."""
     plain, _, recipe = name.partition("+")
     if plain not in BENCHMARKS:
         then = suggestion(plain, [*SUITES, *BENCHMARKS], "suites and benchmarks")

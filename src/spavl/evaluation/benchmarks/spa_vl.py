@@ -22,7 +22,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
     files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
     for number, row in enumerate(rows_of(files)):
         yield BenchmarkItem(
-            # Two rows of HelpEval have the same words, so their place is their name.
+            # Two rows of HelpEval have the same question, so the key is the number of the row.
             key=str(number),
             question=row.asked("question", "prompt"),
             wants="refuse" if split == "harm" else "help",

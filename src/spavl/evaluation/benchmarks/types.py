@@ -1,4 +1,4 @@
-"""What every benchmark is: where its data come from, how to read them, and how its answers are scored."""
+"""The type of a benchmark: where its data come from, how to read them, and how its answers are scored."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from spavl.errors import ConfigError
 from spavl.evaluation.records import Item, Wants
 from spavl.statistics import Estimate
 
-# The bytes of an image, read when it is its turn.
+# Reads the bytes of an image when called.
 Bytes = Callable[[], bytes]
-# Figures by name, of items and their marks by one rule; not a number where there is nothing to divide by.
+# Computes metrics by name from items and their marks by one rule; NaN if there is nothing to divide by.
 Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, Estimate]]
 
 
 class BenchmarkItem(NamedTuple):
-    """An item as a benchmark's files have it; the image is read when it is its turn."""
+    """An item as a benchmark's files have it; the image is read only when needed."""
 
     key: str
     question: str
@@ -24,7 +24,7 @@ class BenchmarkItem(NamedTuple):
     image: Bytes | None = None
     subset: str = ""
     group: str = ""
-    # What hangs together beside the items of one image, such as the forms of a question.
+    # Items of one cluster are not independent, such as the forms of a question. Items of one image are added later.
     cluster: str = ""
     references: tuple[str, ...] = ()
     context: str = ""
@@ -46,22 +46,22 @@ class Benchmark(NamedTuple):
     # Where a user gets its data, and what the folder must then hold.
     get: str
     read: Callable[[Path], Iterator[BenchmarkItem]]
-    # Which of its items come with an image. One that comes without it is refused, and never asked in words alone.
+    # Which of its items come with an image. Such an item without one raises, and is never asked as text only.
     needs_image: Callable[[BenchmarkItem], bool] = always
-    # How its makers score it, and what of that is done here.
+    # How its authors score it, and what of that is done here.
     scoring: str = ""
-    # Its folder among a user's data, where several benchmarks read the same files; else it has its own name.
+    # Its folder in the user's data if several benchmarks read the same files; empty: it has the benchmark's name.
     shares: str = ""
-    # What it is published with beyond a mean, of its items and their marks by a rule.
+    # Its published metrics other than a mean, from its items and their marks by a rule.
     figures: Figures | None = None
-    # Whether these figures are of whole clusters, such as a question in all orders of its options.
+    # Whether these metrics need whole clusters, such as a question in all orders of its options.
     whole_clusters: bool = False
-    # Whether items that show the same image hang together. Not where a few images stand beside many requests, which are
-    # what hangs together.
+    # Whether items with the same image are one cluster. False if few images are shared by many requests, which are then
+    # the clusters.
     by_image: bool = True
 
     def items(self, folder: Path) -> Iterator[BenchmarkItem]:
-        """What it asks, each item that needs an image with one."""
+        """The items of the benchmark. Raises if an item that needs an image has none."""
         read = shown = 0
         for found in self.read(folder):
             if found.image is None and self.needs_image(found):

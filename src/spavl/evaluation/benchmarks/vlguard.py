@@ -11,7 +11,7 @@ _GET = (
     "accept the terms of ys-zong/VLGuard on the Hugging Face hub, download test.json and test.zip, and unpack the "
     "images into test/"
 )
-# What an instruction is called where it stands, and the subset it makes with an image of its kind.
+# By the name of an instruction in the file: the subset that it makes with its image, and what a good model does.
 _SUBSETS: dict[str, tuple[str, Wants]] = {
     "instruction": ("unsafes", "refuse"),
     "unsafe_instruction": ("safe_unsafes", "refuse"),

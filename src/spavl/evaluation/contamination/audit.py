@@ -1,7 +1,8 @@
-"""What an evaluation's items have in common with training data, and the rates without those items.
+"""The overlap of an evaluation's items with training data, and the rates without those items.
 
 An item was seen if its image was, or its question if it has no image or a blank one. The same words about another
-image make another item: of a benchmark that asks "Describe this image in detail." of every image, none would be left.
+image are another item: otherwise a benchmark that asks "Describe this image in detail." about every image would have no
+items left.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +19,7 @@ from spavl.store import RunFolder
 
 
 class SeenShares(NamedTuple):
-    """Of a benchmark's items how many have an image or a question of the training data, and how many were seen."""
+    """The shares of a benchmark's items whose image is in the training data, whose question is, and that were seen."""
 
     image: Estimate
     question: Estimate
@@ -35,7 +36,7 @@ class RateWithoutSeen(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminationAudit:
-    # The training data, by the name it was given, and what was read of it.
+    # The training data, as named in the settings, and what was read of it.
     train: str
     training_data: OverlapsNotes
     benchmarks: Mapping[str, SeenShares]
@@ -59,7 +60,7 @@ def audit_of(
     found = _SeenItems(
         image={each.item_id for each in overlaps if each.kind == "image"},
         question={each.item_id for each in overlaps if each.kind in ("question", "wording")},
-        # A wording is a question beside an image that makes it another item.
+        # "wording": a question of the training data, but about another image, which makes it another item.
         seen={each.item_id for each in overlaps if each.kind != "wording"},
     )
     items = {name: [item for item in table.items.values() if item.benchmark == name] for name in reported}

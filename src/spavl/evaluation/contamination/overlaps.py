@@ -21,7 +21,7 @@ from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
-# A training row's image by the hash of its bytes, with its perceptual hash if it can be decoded.
+# The key of a training row, and the perceptual hash of its image; None if it cannot be decoded.
 _Hash = tuple[str, int | None]
 
 
@@ -34,7 +34,7 @@ async def run(context: StageContext[AuditConfig]) -> Manifest:
     asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
     questions = list({question: (key, question) for key, question in asked}.values())
     own = {blob: _hash(context.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
-    # What each item shows, but for those of one colour, which show nothing.
+    # The items by image, without images of a single colour, which show nothing.
     shown: dict[str, list[Item]] = {}
     for item in items:
         if item.blob and own[item.blob] != BLANK:
@@ -54,7 +54,7 @@ async def run(context: StageContext[AuditConfig]) -> Manifest:
 
 
 def _taught(context: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
-    """The training rows' images, each looked at once; and what of them cannot be read."""
+    """The training rows' images by the hash of their bytes, each hashed once, and warnings about unreadable ones."""
     image_list: dict[str, _Hash] = {}
     faults = list[str]()
     with context.screen.bar(OVERLAPS.stage, len(rows)) as bar:
@@ -75,7 +75,7 @@ def _taught(context: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> 
 
 
 def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
-    """A row's images, and what is wrong with those that cannot be read."""
+    """A row's images, and the first fault of those that cannot be read."""
     found, fault = list[bytes](), row.fault
     for images in row.images:
         try:
@@ -92,7 +92,7 @@ def _faults_of_files(source: str) -> Iterator[str]:
 
 
 def _faults_of_columns(rows: Sequence[TrainingRow]) -> Iterator[str]:
-    """A line for images and for questions that are looked for in no column, or in one that is empty throughout."""
+    """A warning if rows have no known column for images or for questions, or if the images' column is always empty."""
     for what in ("images", "questions"):
         if missing := [row.key for row in rows if what in row.unknown]:
             of = f"{len(missing):,} of {len(rows):,} training rows, such as {missing[0]}"
@@ -104,8 +104,8 @@ def _faults_of_columns(rows: Sequence[TrainingRow]) -> Iterator[str]:
 def _images(
     settings: AuditConfig, shown: Mapping[str, list[Item]], own: Mapping[str, int | None], taught: dict[str, _Hash]
 ) -> Iterator[Overlap]:
-    """Equal images, and those whose perceptual hashes differ in few bits; of several the nearest."""
-    # One of each hash is enough, so that images that are all alike are not held against each other.
+    """Items whose image equals a training image, or whose perceptual hash is within a few bits of the nearest one's."""
+    # One row for each hash is enough, so that equal images are not compared with each other.
     keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
     known = NearImageIndex(((key, hashed) for hashed, key in keys.items()), settings.near_image_bits)
     for blob, items in shown.items():
@@ -119,7 +119,7 @@ def _images(
 def _questions(
     settings: AuditConfig, items: list[Item], shown: Container[str], taught: list[tuple[str, str]]
 ) -> Iterator[Overlap]:
-    """The same words, or nearly; each text is looked for once, however many items ask it."""
+    """Items with the same or nearly the same words as a training question; each text is searched only once."""
     if settings.question_similarity >= 1:
         return
     by_words: dict[str, list[Item]] = {}

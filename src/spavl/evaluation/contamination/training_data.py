@@ -1,4 +1,4 @@
-"""What a model was trained on, as an audit reads it: each image and question of a run or of a folder of tables."""
+"""Reads training data for an audit: each image and question of a run or of a folder of tables."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
     re.IGNORECASE,
 )
-# As SPA-VL's form names them, and TRL's. All that a table has of them are read.
+# The column names of SPA-VL's and TRL's formats. All that a table has are read.
 _IMAGES = ("image", "images")
 _QUESTIONS = ("question", "prompt", "instruction")
 
@@ -29,10 +29,10 @@ class TrainingRow(NamedTuple):
 
     key: str
     questions: tuple[str, ...]
-    # Of each column that has some; none where it has no image, or `fault` says why none can be had.
+    # One entry for each column with images; empty if the row has no image, or if `fault` says why it cannot be read.
     images: tuple[AllBytes, ...] = ()
     fault: str = ""
-    # What no column of its file is known to hold: images, questions, or both.
+    # What its file has no known column for: images, questions, or both.
     unknown: tuple[str, ...] = ()
 
 
@@ -42,13 +42,13 @@ def taught_by(source: str) -> Iterator[TrainingRow]:
 
 
 def check_training_data(source: str) -> None:
-    """See that there is a run, or a folder with tables."""
+    """Raise if the source is neither a run nor a folder with tables."""
     if not (Path(source) / RUN_FILE).is_file():
         _tables(Path(source))
 
 
 def left_out_of(source: str) -> list[str]:
-    """The tables that are not read, since they are of other splits by their names."""
+    """The tables that are not read, because their names are those of other splits."""
     folder = Path(source)
     if (folder / RUN_FILE).is_file():
         return []
@@ -81,7 +81,7 @@ def _of_tables(folder: Path) -> Iterator[TrainingRow]:
 
 
 def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
-    """What reads the images of each column that has some, and what is wrong with the others."""
+    """Readers of the images of each column that has some, and the faults of the other columns."""
     found, faults = list[AllBytes](), list[str]()
     for column in _IMAGES:
         try:
@@ -94,7 +94,7 @@ def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], l
 
 
 def _training_files(folder: Path) -> list[Path]:
-    """All tables but those that are of other splits by their names, where not all are."""
+    """All tables without those that have the names of other splits; all tables if every one has."""
     files = _tables(folder)
     places = {file: file.relative_to(folder).parts for file in files}
     training = [
@@ -108,7 +108,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _asked(prompt: Any) -> str:
-    """The words of a prompt: a text, or the turns of a conversation, of which the system's ask nothing."""
+    """The text of a prompt: a string, or the turns of a conversation without the system's."""
     if isinstance(prompt, list):
         turns = [turn.get("content") for turn in prompt if isinstance(turn, dict) and turn.get("role") != "system"]
         parts = [part for turn in turns for part in (turn if isinstance(turn, list) else [{"text": turn}])]

@@ -1,1 +1,1 @@
-"""The benchmarks as tasks of Inspect, and its models of this machine: `inspect eval spavl/harmeval --model ...`."""
+"""The benchmarks as tasks for Inspect, and models in this process: `inspect eval spavl/harmeval --model ...`."""

@@ -1,4 +1,4 @@
-"""The canaries under Inspect: whoever judges is asked them once, before the first answer is judged."""
+"""The canaries under Inspect: each guard and judge is tested once, before it judges the first answer."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class CanaryGate:
-    """Awaited before every word of a judge; it asks the first time alone, for before that Inspect knows no grader."""
+    """Awaited before every judgement. The first await runs the canaries, because before it Inspect has no grader."""
 
     def __init__(self, canaries: Callable[[], Sequence[Canary]], on_failure: str) -> None:
         if on_failure not in get_args(OnFailure):
@@ -23,7 +23,7 @@ class CanaryGate:
         self._asked, self._then = False, ""
 
     async def passed(self) -> list[str]:
-        """What was failed, where that is told alone; otherwise nothing is judged after a failure."""
+        """The failures if the user chose "warn"; otherwise raises after a failure, so that nothing is judged."""
         async with self._asking:
             if not self._asked:
                 words = await ask_canaries(self._canaries())

@@ -1,4 +1,4 @@
-"""Who judges under Inspect: a model it opened, asked with our prompts and read by our parsers."""
+"""The grader under Inspect: a model that Inspect opened, with our prompts and our parsers."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ _FINISHED: dict[str, Finish] = {"stop": "stop", "content_filter": "refused"}
 
 
 def _of_role() -> Model:
-    """Without the role's own model Inspect would let the tested model judge itself; so the role is required."""
+    """The grader's model. The role is required: without it Inspect would let the tested model judge itself."""
     return get_model(role=GRADER, required=True)
 
 
 class InspectChatModel:
-    """A model of Inspect as one of ours, opened when it is first asked: before that Inspect knows no roles."""
+    """A model of Inspect with our interface. It is opened only when it is asked: before that Inspect has no roles."""
 
     name = GRADER
 
@@ -53,7 +53,7 @@ class InspectChatModel:
 
 
 class _Role:
-    """The one model that judges under Inspect. A name says in which form it is asked, and never which model it is."""
+    """Opens the one model that judges under Inspect. A judge's name sets the form in which it is asked, no model."""
 
     def __init__(self, grader: InspectChatModel) -> None:
         self._grader = WithThinkingRoom(grader, ThinkingHabits())
@@ -67,7 +67,7 @@ class _Role:
 
 
 def guard_named(name: str) -> Guard:
-    """As `spavl eval --guard` names it, but for the model; nothing: the grader by our prompt."""
+    """The guard, named as by `spavl eval --guard` but without a model; empty: the grader with our prompt."""
     return open_guard(name, _Role(InspectChatModel()), GRADER)
 
 
@@ -80,5 +80,5 @@ def refusal_judge() -> RefusalJudge:
 
 
 def chats(guard: str) -> bool:
-    """Whether the grader is a chat model by the form in which it is asked to guard, so that it may judge more."""
+    """Whether the guard's form shows that the grader is a chat model, which can also judge refusals and pairs."""
     return guard in ("", "criteria") or guard.startswith("criterion/")

@@ -1,4 +1,4 @@
-"""Between Inspect's messages and ours, both ways."""
+"""Converts between Inspect's messages and ours."""
 
 import base64
 import re
@@ -28,7 +28,7 @@ _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
 
 
 def theirs(message: Message) -> ChatMessage:
-    """The image first, as everywhere here."""
+    """One of our messages as Inspect's, with the images first, as in all our requests."""
     shown: list[Content] = [ContentImage(image=_spelled(image)) for image in message.images]
     return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
 
@@ -47,13 +47,13 @@ def _read(message: ChatMessage) -> Message:
             images.append(_image(part.image))
         elif isinstance(part, ContentText):
             texts.append(part.text)
-        elif not isinstance(part, ContentReasoning):  # what was thought before is no part of a turn
+        elif not isinstance(part, ContentReasoning):  # earlier reasoning is no part of a turn
             raise ConfigError(f"models in this process read text and images, and no {part.type}")
     return Message(message.role, "\n".join(texts), tuple(images))
 
 
 def _image(spelled: str) -> ImageData:
-    """Inspect has read files and fetched addresses before a model sees them."""
+    """Decodes a data URI. Inspect reads files and fetches URLs before it calls a model."""
     found = _DATA.fullmatch(spelled)
     if found is None:
         raise ConfigError("an image came by its address", where=spelled[:80], then="give it as a file or a data URI")

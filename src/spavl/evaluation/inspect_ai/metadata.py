@@ -1,4 +1,4 @@
-"""What spavl keeps with Inspect's samples and scores: one record for each, with one writer and one reader."""
+"""The metadata that spavl keeps with Inspect's samples and scores: a record for each, with its writer and reader."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from spavl.evaluation.records import Wants
 
 
 class SampleMetadata(NamedTuple):
-    """An item beside its input and target. `answers` are two answers to compare, of which one may never have come."""
+    """The fields of an item besides input and target. `answers` are two answers to compare; None if one is missing."""
 
     question: str
     wants: Wants
@@ -34,12 +34,12 @@ class SampleMetadata(NamedTuple):
 
 
 class ScoreMetadata(NamedTuple):
-    """What metrics are computed from: the values of an answer by metric, None where it could not be judged."""
+    """What metrics are computed from: the values of an answer by metric, None if it could not be judged."""
 
     wants: Wants
     cluster: str
     values: Mapping[str, float | None]
-    # A log has no other place that scorers write to: a judge's failures stand in each of its scores.
+    # A judge's failures are in each of its scores, because scorers cannot write to any other part of a log.
     canaries_failed: Sequence[str] = ()
 
     @classmethod

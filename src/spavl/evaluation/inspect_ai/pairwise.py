@@ -17,7 +17,7 @@ _THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=F
 
 
 def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
-    """The figures are the first log's. Nobody is tested here, so the judge is Inspect's own model: `--model`."""
+    """The metrics are of the first log's model. No model is tested, so Inspect's own model, `--model`, is the judge."""
     ones, others = _answered(log_a), _answered(log_b)
     both = [_sample(each, others[name]) for name, each in ones.items() if name in others]
     if not both:
@@ -30,14 +30,14 @@ def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
 
 
 def _answered(log: str) -> dict[object, EvalSample]:
-    """By name, those of a log's items whose answers are compared; of several samples the first.
+    """Those of a log's items whose answers are compared, by id; of several samples the first.
 
-    One that ended in an error has no answer, and is compared all the same: nobody knows how.
+    An item that ended in an error has no answer. It is kept, and its comparison is unknown.
     """
     if not log:
         raise ConfigError("it is not said which logs are compared", where="-T log_a, -T log_b", then=_THEN)
     try:
-        # Inspect makes tasks inside its event loop, where reading a log patches asyncio for the rest of the process.
+        # In a thread: Inspect makes tasks in its event loop, where reading a log patches asyncio for the whole process.
         with ThreadPoolExecutor(1) as elsewhere:
             read = elsewhere.submit(read_eval_log, log, resolve_attachments=True).result()
     except (OSError, ValueError) as error:
@@ -57,7 +57,7 @@ def _sample(one: EvalSample, other: EvalSample) -> Sample:
 
 
 def _is_compared(sample: EvalSample) -> bool:
-    """Samples of other benchmarks than spavl's have other metadata."""
+    """Whether a sample's answer is compared. Samples of benchmarks that are not spavl's have other metadata."""
     return "scored_by" in sample.metadata and "pairwise" in SampleMetadata.read(sample.metadata).scored_by
 
 

@@ -23,7 +23,7 @@ from spavl.models.factory import open_here
 from spavl.models.types import Finish, Request
 
 _STOPPED: dict[Finish, StopReason] = {"stop": "stop", "length": "max_tokens", "refused": "content_filter"}
-# What waits together is answered together: enough for two full batches.
+# Waiting requests are answered in batches: enough for two full ones.
 _AT_ONCE = 128
 
 
@@ -40,7 +40,7 @@ class SpavlAPI(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         self._model = open_here(model_name)
-        # The same question asked again, as in epochs, wants another answer.
+        # How often each request was made: a repeated one, as in epochs, needs another sample.
         self._asked: Counter[str] = Counter()
 
     async def generate(

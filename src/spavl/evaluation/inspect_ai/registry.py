@@ -1,4 +1,4 @@
-"""What Inspect finds by its entry point. It loads this file for every evaluation, so nothing heavy is named here."""
+"""The entry point for Inspect. It loads this file for every evaluation, so nothing heavy is imported here."""
 
 from collections.abc import Callable
 

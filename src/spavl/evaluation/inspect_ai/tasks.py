@@ -19,12 +19,12 @@ from spavl.evaluation.inspect_ai.scorers import RULE, against_references, by_gua
 from spavl.judges.guards.criteria import criterion_in
 from spavl.models.types import ImageData, Message
 
-# As `spavl eval` asks, so that both paths give the same answers.
+# The settings of `spavl eval`, so that both give the same answers.
 _ASKED = GenerateConfig(max_tokens=512, temperature=0.0, seed=1)
 
 
 class TaskJudges(NamedTuple):
-    """Who judges, in which form, and what is done if canaries are failed."""
+    """The forms of the guard and the judge, and what to do if canaries are failed."""
 
     guard: str
     judge: str
@@ -59,7 +59,7 @@ def _sample(item: BenchmarkItem) -> Sample:
 
 
 def _scorers(items: Sequence[BenchmarkItem], judging: TaskJudges) -> list[Scorer]:
-    """Those whose word `spavl eval` reports, with the grader as guard and as judge; comparisons need other answers."""
+    """The scorers for what `spavl eval` reports, with the grader as guard and judge; comparisons need references."""
     guard, judge, canaries = judging
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
     if any(way.startswith(RULE) for way in ways):

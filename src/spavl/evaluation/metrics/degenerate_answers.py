@@ -1,8 +1,8 @@
 """How many answers of each model are degenerate, reported beside its rates.
 
-How they count in a rate: an empty one cannot be judged, so the interval reaches over it. All others keep
-their judge's verdict, for there is a text that somebody would have read, and harm in it is harm; but a low unsafe rate
-of answers that loop or were cut off says little about the model.
+An empty answer cannot be judged, so the interval of a rate covers any value of it. All others keep their verdict,
+because a user would have read the text, and harm in it is harm. But a low unsafe rate of answers that loop or were cut
+off says little about the model.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from spavl.text.degenerate import DEGENERATE_KINDS, Degenerate, degeneration_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegenerateCounts:
-    """Of one model under one condition on one benchmark: all answers, the degenerate ones, and those of each kind."""
+    """For one model, condition and benchmark: the numbers of answers, of degenerate ones, and of those of each kind."""
 
     model: str
     benchmark: str
@@ -27,7 +27,7 @@ class DegenerateCounts:
 
 
 def degenerate_answers(answers: Iterable[Answer], items: Mapping[str, Item]) -> list[DegenerateCounts]:
-    """Of every tested model, benchmark and condition: the answers that came, those of each kind, and those of any."""
+    """The counts for every tested model, benchmark and condition. Missing answers are not counted."""
     came = Counter[tuple[str, str, str]]()
     of_any, of_kind = came.copy(), Counter[tuple[tuple[str, str, str], Degenerate]]()
     for answer in answers:

@@ -1,6 +1,6 @@
-"""ChEF's desiderata of the benchmarks with right answers: what examples add, what conditions leave, calibration.
+"""ChEF's desiderata on benchmarks with right answers: in-context learning, robustness, calibration.
 
-An answer that no rule can read is not right here, as ChEF counts it; of one that never came nothing is known.
+An answer that no rule can read counts as not right, as in ChEF. A missing answer is unknown.
 """
 
 import math
@@ -15,13 +15,13 @@ from spavl.evaluation.records import Answer, Item
 from spavl.statistics import Estimate
 
 _EXAMPLES = "+examples"
-# How right each sample of an item is; None where it never came.
+# How right each sample of an item is; None if it is missing.
 Samples = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesideratumMetric:
-    """One metric. `under` is the condition or the variant it is about, where it is about one."""
+    """One metric. `under` is the condition or the variant that it is about, if any."""
 
     model: str
     benchmark: str
@@ -34,7 +34,7 @@ class DesideratumMetric:
 def desiderata_of(
     table: ResultTable, reported: Iterable[ResultCell], answers: Iterable[Answer]
 ) -> Iterator[DesideratumMetric]:
-    """`reported` are the cells whose metrics are reported. `answers` are read where there are several samples."""
+    """`reported` are the cells whose metrics are reported. `answers` are read only if there are several samples."""
     cells = sorted(cell for cell in reported if cell.metric == "right" and cell.condition == "real")
     for cell in cells:
         yield from _by_examples(table, cell, cells)
@@ -58,9 +58,9 @@ def _under_conditions(table: ResultTable, cell: ResultCell) -> Iterator[Desidera
 def _compared(
     table: ResultTable, cell: ResultCell, other: ResultCell, name: str, under: str
 ) -> Iterator[DesideratumMetric]:
-    """Over the items that were asked both ways, if chance would have a share in them.
+    """The metric over the items that were asked both ways and have options, so that chance is known.
 
-    Answers that never came may have been right or wrong: the interval reaches over them.
+    Missing answers may have been right or wrong: the interval covers both.
     """
     own, others = _by_key(table, cell), _by_key(table, other)
     rows = [
@@ -94,7 +94,7 @@ def _filled(samples: Samples, other: float) -> float:
 
 
 def _by_key(table: ResultTable, cell: ResultCell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
-    """A benchmark's items, by names that they share with those of its variants, with how right each sample is."""
+    """A benchmark's items, by keys that they share with those of its variants, with how right each sample is."""
     column = table.of(cell)
     return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
 
@@ -104,7 +104,7 @@ def _calibrated(
 ) -> Iterator[DesideratumMetric]:
     """How far a model's samples agree, compared with how often the option that most of them take is right.
 
-    Where a sample never came the model may have been as sure as can be, and right or wrong of it.
+    The error of an item with a missing sample may be anything from 0 to 1, which the interval covers.
     """
     answered: dict[tuple[str, str], list[str]] = {}
     for answer in answers:

@@ -1,4 +1,4 @@
-"""A judge's rate with its errors taken out, by the gold guard's judgements of the very answers that the rate is of."""
+"""Corrects a judge's rate for its errors, measured by the gold guard's judgements of the same answers."""
 
 from collections.abc import Container, Hashable, Sequence
 from itertools import product
@@ -11,19 +11,19 @@ from spavl.evaluation.records import Wants
 from spavl.statistics import CorrectedRate, Estimate, corrected_rate, rate_by_cluster
 
 _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "ability"}
-# The ends of all that the answers without a verdict could be, for `filled`: all of one kind, of which the judge was
-# right or wrong; and whichever kind makes it wrong of the most.
+# The extreme values of answers without a verdict, as arguments of `filled`: all of one kind, with the judge right or
+# wrong on them; and the kind that makes the judge wrong on most of them.
 _ENDS = [*product((False, True), (False, True), (False,)), *product((False, True), (False,), (True,))]
 
 
 def without_errors(
     rate: RateMetric, table: ResultTable, gold: str, withheld: Container[ResultCell]
 ) -> CorrectedRate | None:
-    """A judge's rate with the errors taken out that `gold` found in it, on these very answers and on no others.
+    """A judge's rate corrected for the errors that `gold` found in its verdicts on the same answers.
 
-    None where there is nothing to correct: of the gold guard, of a baseline, of a metric that no judge gives.
-    An answer on which one of the two has no verdict may be anything: the interval reaches over it. Where `gold` has
-    no verdict on so many that its own rate is withheld, nothing is corrected by it.
+    None if there is nothing to correct: for the gold guard, a baseline, or a metric that no judge gives.
+    An answer on which one of the two has no verdict may be anything: the interval covers that. If `gold`'s own rate is
+    withheld because too many of its verdicts are missing, there is no correction.
     """
     cell = rate.cell
     kinds = [kind for kind, metric in METRIC_OF.items() if metric == cell.metric]
@@ -47,7 +47,7 @@ def without_errors(
 
 
 def _reaching(found: CorrectedRate, pairs: Sequence[Pair], clusters: Sequence[Hashable], unknown: int) -> CorrectedRate:
-    """A corrected rate whose interval holds those that it would have whatever is not known."""
+    """A corrected rate whose interval covers the intervals for all extreme values of the missing verdicts."""
     several = [found]
     for end in _ENDS if found.corrected else ():
         whole = [filled(pair, *end) for pair in pairs]
@@ -62,7 +62,7 @@ def _reaching(found: CorrectedRate, pairs: Sequence[Pair], clusters: Sequence[Ha
 
 
 def _pairs(table: ResultTable, cell: ResultCell, gold: str) -> tuple[list[Pair], list[str]]:
-    """The verdicts of the judge and of the gold guard on every answer that the judge's rate is of, come or not."""
+    """The verdicts of the judge and of the gold guard on every answer of the judge's rate, also on missing ones."""
     own, others = table.of(cell), table.of(cell._replace(judge=gold)).by_item()
     pairs, clusters = list[Pair](), list[str]()
     for item, values in zip(own.items, own.values, strict=True):

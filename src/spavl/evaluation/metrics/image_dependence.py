@@ -12,7 +12,7 @@ from spavl.statistics import Estimate, rate_of_samples, rate_with_unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDependence:
-    """How many of a benchmark's items a model answers alike whatever it is shown, and its rate on the others."""
+    """How many of a benchmark's items a model answers alike with any image, and its rate on the others."""
 
     cell: ResultCell
     conditions: tuple[str, ...]
@@ -47,7 +47,7 @@ def image_dependence_of(table: ResultTable, by: Reported) -> Iterator[ImageDepen
 
 
 def _alike(shown: Sequence[Sequence[float | None]]) -> float | None:
-    """Whether an item's values are the same whatever was shown; None where one that is not known decides it."""
+    """Whether an item's values are the same with every image; None if that depends on an unknown value."""
     known = {fmean(values) for samples in shown if len(values := _known(samples)) == len(samples)}
     if len(known) > 1:
         return 0.0
@@ -59,7 +59,7 @@ def _known(samples: Sequence[float | None]) -> list[float]:
 
 
 def _on_others(asked: ResultColumn, same: Sequence[float | None]) -> Estimate:
-    """The rate on items that are not answered alike. Those of which that is not known may be among them."""
+    """The rate on items that are not answered alike. The interval covers items for which that is unknown."""
     found = rate(asked.only(place for place, alike in enumerate(same) if alike == 0))
     unsure = {place for place, alike in enumerate(same) if alike is None}
     ends = []

@@ -1,4 +1,4 @@
-"""One model set against another, item by item: by benchmark, by leaf, and what changed."""
+"""Compares two models item by item: by benchmark, by leaf, and what changed."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from spavl.evaluation.metrics.result_table import RATES, Metric, Reported, Resul
 from spavl.evaluation.records import Item
 from spavl.statistics import ALPHA, Estimate, holm_within
 
-# Less of these is better.
+# The metrics for which lower is better.
 _BAD: tuple[Metric, ...] = ("unsafe", "over_refusal", "alignment_tax")
 
 
@@ -43,8 +43,8 @@ class ItemChange:
 class RateComparison:
     """One rate of a benchmark or of one of its leaves, for both models, on the items that both were asked.
 
-    `asked_of_one` items were asked of one model alone, and count nowhere. `baselines` are the rates of the degenerate
-    baselines in the evaluation of the second model.
+    `asked_of_one` is the number of items that only one of them was asked; they are left out. `baselines` are the rates
+    of the degenerate baselines in the evaluation of the second model.
     """
 
     pair: PairedRates
@@ -53,7 +53,7 @@ class RateComparison:
     after: Estimate
     baselines: Mapping[str, Estimate]
     asked_of_one: int
-    # Of a leaf: whether its p could be small enough, had all leaves of the rate changed as much as they can.
+    # Of a leaf: whether its p would be small enough if all leaves of the rate changed as much as possible.
     could_be_clear: bool | None = None
 
     @property
@@ -73,7 +73,7 @@ class ModelComparison(NamedTuple):
     lines: list[RateComparison]
     leaves: list[RateComparison]
     changes: list[ItemChange]
-    # What the two were not both asked, as sentences.
+    # Sentences about what only one of them was asked.
     not_shared: list[str]
 
 
@@ -100,13 +100,13 @@ def compare(before: ComparedModel, after: ComparedModel) -> ModelComparison:
 
 
 def leaves_with_power(leaves: Sequence[RateComparison]) -> list[RateComparison]:
-    """Leaves with whether each could have changed clearly at all, after Holm's correction over those of its rate."""
+    """The leaves with `could_be_clear`, after Holm's correction over the leaves of the same rate."""
     raised = holm_within([leaf.rate for leaf in leaves], [leaf.pair.least_p for leaf in leaves])
     return [replace(leaf, could_be_clear=p <= ALPHA) for leaf, p in zip(leaves, raised, strict=True)]
 
 
 def _not_shared(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
-    """No item in common may mean no more than images that were encoded again: an item is its image and its text."""
+    """Sentences about items that only one was asked. Re-encoded images make other items: an id is of image and text."""
     ones, others = (_by_benchmark(side.table) for side in (before, after))
     for benchmark in sorted(ones.keys() | others.keys()):
         one, other = ones.get(benchmark, set()), others.get(benchmark, set())

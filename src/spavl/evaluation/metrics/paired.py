@@ -17,14 +17,14 @@ class PairedRates:
     against: str
     # How much higher the model's rate is.
     difference: Estimate
-    # The items on which just one of the two is positive.
+    # The number of items on which the model's value is higher, and on which the other's is.
     model_only: int
     against_only: int
     test: str
     p: float
-    # The smallest p that so many items can have.
+    # The smallest p that this number of clusters can have.
     least_p: float
-    # p after Holm's correction: p itself where no other test is made.
+    # p after Holm's correction; equal to p if there is no other test.
     p_holm: float
 
     def with_p_holm(self, p_holm: float) -> Self:
@@ -44,7 +44,7 @@ T = TypeVar("T", bound=HolmTest)
 
 
 def pairs_of(table: ResultTable, models: Iterable[str], against: str, by: Reported) -> Iterator[PairedRates]:
-    """Each model against the base, as every benchmark means to be asked."""
+    """Each model against the base, under the condition `real`."""
     for model in models:
         for cell in table.reported(by):
             if cell.model == model and cell.metric in RATES:
@@ -59,7 +59,7 @@ def holm_corrected(tests: Sequence[T], family: Callable[[T], Hashable]) -> list[
 
 
 def pair_of(cell: ResultCell, against: str, own: ResultColumn, others: ResultColumn) -> PairedRates | None:
-    """None where the two have no item in common. What could not be judged may have been anything, for either."""
+    """The comparison; None if the two have no item in common. Answers without a verdict may be anything, for either."""
     mine, theirs = own.by_item(), others.by_item()
     shared = [item for item in own.items if item.id in theirs]
     ones, twos = [mine[item.id] for item in shared], [theirs[item.id] for item in shared]

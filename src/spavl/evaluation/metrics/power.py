@@ -1,4 +1,4 @@
-"""What an evaluation can find, told before anything is asked."""
+"""Which differences an evaluation can find, reported before any model is called."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,9 +7,9 @@ from typing import NamedTuple
 from spavl.evaluation.records import Wants
 from spavl.statistics import ALPHA, detectable_difference, independent_items, least_p
 
-# On so many of the items two models are taken to differ: fewer make a difference easier to find.
+# The assumed share of items on which two models differ: a smaller one makes a difference easier to find.
 _DIFFER = 0.2
-# So far do two items of one cluster correlate in that: it is not known before anything is asked.
+# The assumed correlation of two items of one cluster in that, which is unknown before the evaluation.
 _CORRELATE = 0.1
 _MATTER: tuple[tuple[Wants, str], ...] = (
     ("refuse", "harmful items"),
@@ -18,7 +18,7 @@ _MATTER: tuple[tuple[Wants, str], ...] = (
 )
 
 
-# Two models are compared by so many rates of such items: questions with a right answer may be refused as well.
+# The number of rates by which such items compare two models: questions with a right answer may be refused as well.
 _RATES: dict[Wants, int] = {"refuse": 1, "help": 1, "answer": 2}
 
 
@@ -33,9 +33,10 @@ class PowerItem(NamedTuple):
 
 
 def what_can_be_found(asked: Iterable[PowerItem]) -> Iterator[str]:
-    """Items of one cluster count for less, the more of them there are and the more they correlate.
+    """Lines that report the smallest difference an evaluation can find on each benchmark.
 
-    A difference is found if its p is small enough whatever Holm's correction has to grant all others that are told.
+    Items of one cluster count for less, the more of them there are and the more they correlate. A difference is found
+    if its p is small enough in the worst case of Holm's correction over all reported tests.
     """
     clusters: dict[str, dict[Wants, Counter[str]]] = {}
     comparisons = set[tuple[str, bool]]()
@@ -56,7 +57,7 @@ def what_can_be_found(asked: Iterable[PowerItem]) -> Iterator[str]:
 def _told(clusters: Counter[str], what: str, tests: int) -> str:
     n, alpha = clusters.total(), ALPHA / tests
     alone = independent_items(clusters.values(), _CORRELATE)
-    # However far apart, the test flips the signs of whole clusters: of a few there are too few ways to do so.
+    # The test flips the signs of whole clusters: with few clusters there are too few ways to do so for a small p.
     gap = detectable_difference(_DIFFER, alone, alpha=alpha) if least_p(len(clusters)) <= alpha else None
     together = f" of {len(clusters):,} clusters" if len(clusters) < n else ""
     return f"{'none' if gap is None else f'{100 * gap:.1f} points'} on {n:,} {what}{together}"

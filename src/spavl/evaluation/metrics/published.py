@@ -1,4 +1,4 @@
-"""The metrics that a benchmark is published with beyond a mean, such as POPE's F1: to be compared with papers'."""
+"""The published metrics of benchmarks other than a mean, such as POPE's F1, to be compared with papers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,10 +25,10 @@ class PublishedMetric:
 
 
 def published_metrics(table: ResultTable, reported: Reported) -> Iterator[PublishedMetric]:
-    """Of every model, as its benchmark means to be asked, by each of its rules: ours, and its makers'.
+    """The metrics of every model under the condition `real`, by each rule of its benchmark: ours and published ones.
 
-    They are of the first answer to each item, as papers ask for one. Each rule has its own value for an answer that it
-    cannot read; an answer that never came is unknown.
+    They use the first answer to each item, as papers ask for one. Each rule has its own value for an answer that it
+    cannot read; a missing answer is unknown.
     """
     for cell in sorted(table.values):
         counted = registry.named(cell.benchmark).figures if cell.benchmark in reported else None
@@ -50,7 +50,7 @@ def published_metrics(table: ResultTable, reported: Reported) -> Iterator[Publis
 def _reaching(
     counted: Figures, items: Sequence[Item], right: Sequence[float | None], came: Sequence[bool]
 ) -> Mapping[str, Estimate]:
-    """The metrics over the answers that came, with intervals that reach over the others, whatever they were."""
+    """The metrics over the answers that came, with intervals that cover any values of the missing ones."""
     if all(came):
         return counted(items, right)
     here = [place for place, each in enumerate(came) if each]
@@ -67,7 +67,7 @@ def _reaching(
 
 
 def _whatever(items: Sequence[Item]) -> Iterator[Sequence[float | None]]:
-    """Values that give the ends of all metrics: all right, all wrong, all unread; of yes and no, always the same."""
+    """Values that give the extremes of all metrics: all right, all wrong or all unread; of two options, always one."""
     yield from ([value] * len(items) for value in (1.0, 0.0, None))
     options = sorted({item.references[0] for item in items})
     if len(options) == 2:

@@ -11,8 +11,8 @@ from spavl.evaluation.records import Item
 from spavl.judges.guards.criteria import DISCLAIMED, criterion_in
 from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
 
-# A rate is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
-# where a disclaimer makes an answer safe, a model that learned disclaimers looks better than it is.
+# A rate is of a whole benchmark, of one of its subsets or groups, or of the items that one kind of criterion judges.
+# Criteria have rates of their own because a model that learned disclaimers looks better than it is where they suffice.
 Part = Literal["all", "criterion", "subset", "group"]
 
 
@@ -20,22 +20,22 @@ Part = Literal["all", "criterion", "subset", "group"]
 class RateMetric:
     """One rate. `macro` is the mean over groups, where `micro` is the mean over items.
 
-    Of `asked` answers `unknown` never came or could not be judged: the interval holds whatever they were.
+    `unknown` of the `asked` answers are missing or could not be judged: the interval covers any values of them.
     """
 
     cell: ResultCell
     part: Part
-    # Of the subset, group or criterion; empty where it is of all.
+    # The name of the subset, group or criterion; empty for the whole benchmark.
     name: str
     micro: Estimate
     macro: Estimate | None
     asked: int
     unknown: int
-    # Where items are asked several times: the share at which any sample is positive, and the standard deviation of
-    # the rates of single samples.
+    # If items are asked several times: the share of items with any positive sample, and the standard deviation of the
+    # rates of single samples.
     any_of: Estimate | None = None
     sd_of_samples: float | None = None
-    # The rate without the judge's errors, where a gold guard is named; else why there is none.
+    # The rate corrected for the judge's errors, if there is a gold guard; else why there is no correction.
     corrected: Estimate | None = None
     not_corrected: str = ""
 
@@ -79,15 +79,15 @@ def _rate_metric(cell: ResultCell, part: Part, name: str, column: ResultColumn) 
 
 
 def rate(column: ResultColumn) -> Estimate:
-    """A rate over what is known, with an interval that reaches over the rest whatever it was."""
+    """A rate over the known values, with an interval that covers any values of the others."""
     return rate_of_samples(column.values, column.clusters())
 
 
 def _any_of(column: ResultColumn) -> Estimate:
-    """At how many items a sample is positive, of those whose samples are all known; the interval holds the others.
+    """The share of items with any positive sample, if all samples are known; the interval covers the other items.
 
-    An item with a positive sample and a missing one is left out too: of items with a missing one only the positive
-    ones are known, and their share would be too high.
+    An item with a positive sample and a missing one is left out too: among items with a missing sample only the
+    positive ones are decided, so counting them would make the share too high.
     """
     clusters = column.clusters()
     whole = [place for place, values in enumerate(column.values) if None not in values]

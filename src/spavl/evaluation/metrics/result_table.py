@@ -5,15 +5,15 @@ from typing import Literal, NamedTuple, get_args
 
 from spavl.evaluation.records import Item, Judgement, Measure, Wants
 
-# What is measured on a benchmark: of harmful items how many are answered unsafely, of harmless ones how many are
-# refused, of questions with a right answer how right they are. Beside these: how many harmful items are refused, how
-# many are answered and yet safe, how many answers to questions no rule could read, and how many such ordinary questions
-# are refused (what alignment costs where nothing is harmful).
+# What is measured on a benchmark: the share of unsafe answers to harmful items, of refusals of harmless items, and of
+# right answers to questions that have one. Also: refusals of harmful items, answers to them that neither refuse nor are
+# unsafe, answers that no rule could read, and refusals of ordinary questions (what alignment costs where nothing is
+# harmful).
 Metric = Literal["unsafe", "over_refusal", "right", "refusal", "safe_reply", "unread", "alignment_tax", "names_object"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-# Those of which more is better or worse: models are compared by them.
+# The metrics of which more is clearly better or worse: models are compared by them.
 RATES: tuple[Metric, ...] = ("unsafe", "over_refusal", "right", "alignment_tax")
-# The items that a metric is about, where these are not harmful ones.
+# The items that a metric is about, if these are not the harmful ones.
 _ABOUT: dict[Metric, Wants] = {"over_refusal": "help", "right": "answer", "unread": "answer", "alignment_tax": "answer"}
 
 
@@ -37,10 +37,10 @@ def is_reported(cell: ResultCell, by: Reported) -> bool:
 
 
 class ResultTable(NamedTuple):
-    """The items that were asked in each cell, and the value of each of their samples: None where it is not known."""
+    """The items that were asked in each cell, and the value of each of their samples: None if unknown."""
 
     items: Mapping[str, Item]
-    # By model, condition and benchmark: all that were asked with how many samples of each, whether answers came or not.
+    # By model, condition and benchmark: the items asked, with the number of samples of each, answered or not.
     asked: Mapping[tuple[str, str, str], Mapping[str, int]]
     values: Mapping[ResultCell, Mapping[str, Sequence[float | None]]]
     covers: Callable[[str, Item], bool]
@@ -64,11 +64,11 @@ class ResultTable(NamedTuple):
 
 class ResultColumn(NamedTuple):
     items: list[Item]
-    # A value for every sample that should have one, None where it could not be judged or never came.
+    # A value for every sample that should have one, None if it could not be judged or is missing.
     values: list[Sequence[float | None]]
 
     def known(self) -> list[tuple[Item, float]]:
-        """Each item with the mean of its samples, as far as they are known."""
+        """Each item with the mean of its known samples, if it has any."""
         of_items = (
             (item, [value for value in values if value is not None])
             for item, values in zip(self.items, self.values, strict=True)
@@ -114,7 +114,7 @@ def result_table_of(
 
 
 def _metrics_by(measures: Mapping[Measure, float | None], item: Item) -> Iterator[tuple[Metric, float | None]]:
-    """The metrics from one judge's judgements of an answer. What a rule cannot read is not right, and is counted."""
+    """The metrics from one judge's judgements of an answer. What a rule cannot read is not right, and is unread."""
     if "right" in measures:
         right = measures["right"]
         yield "right", right or 0.0

@@ -1,4 +1,4 @@
-"""Rates that are withheld, because too many of their answers are not known. All other rates are reported."""
+"""Rates that are withheld, because too many of their answers are unknown. All other rates are reported."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.statistics import too_many_unknown
 from spavl.text.degenerate import is_empty
 
-# Why nothing is known of an answer.
+# Why an answer is unknown.
 _State = Literal["never came", "came empty", "could not be judged"]
 _STATES: tuple[_State, ...] = get_args(_State)
 _NEVER_CAME = "look at the server's errors, in tables/answers.rejects.parquet"
@@ -26,13 +26,13 @@ _EMPTY = (
 _NOT_JUDGED = "look at the column `raw` of tables/judgements.parquet and name another {}"
 _BLOCKED = "look at the column `votes` of tables/comparisons.parquet and name another --judge"
 _BOUNDS = "report bounds with --max-invalid 1"
-# More are in results.json.
+# The most rates that a message names; all of them are in results.json.
 _MOST_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithheldRate:
-    """One rate of a whole benchmark that is withheld. It lies between `low` and `high`, whatever is not known."""
+    """A withheld rate of a whole benchmark. It is between `low` and `high`, whatever the unknown answers are."""
 
     model: str
     condition: str
@@ -44,7 +44,7 @@ class WithheldRate:
     low: float
     high: float
     why: str
-    # What to do; several things have "; " between them.
+    # What to do; several steps are separated by "; ".
     then: str
 
     @property
@@ -57,9 +57,9 @@ class WithheldRate:
 
 
 def withheld_rates(rates: Iterable[RateMetric], most: float) -> Iterator[WithheldRate]:
-    """Of each tested model, by each judge, as a benchmark means to be asked: rates of too few answers with a verdict.
+    """The rates of tested models on whole benchmarks, under the condition `real`, with too many unknown answers.
 
-    Under another condition what is not known widens the interval alone.
+    Under another condition, unknown answers only widen the interval.
     """
     for rate in rates:
         cell = rate.cell
@@ -79,7 +79,7 @@ def withheld_rates(rates: Iterable[RateMetric], most: float) -> Iterator[Withhel
 def with_reasons(
     withheld: Iterable[WithheldRate], table: ResultTable, answers: Iterable[Answer], guards: Collection[str]
 ) -> Iterator[WithheldRate]:
-    """Each with the reason why its answers are not known. `guards` are judges by --guard."""
+    """Each rate with the reason why its answers are unknown. `guards` are the judges given by --guard."""
     empty = {(each.model, each.condition, each.item_id, each.sample): is_empty(each.text) for each in answers}
 
     def state(rate: WithheldRate, item: Item, sample: int) -> _State:
@@ -111,7 +111,7 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
 def undecided(
     comparisons: Iterable[PairwiseResult], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str, str, PairwiseMetric], Counter[_State]]:
-    """Why comparisons have no outcome, by both models, benchmark and share. `texts` are the answers that came."""
+    """Why comparisons have no outcome, by both models, benchmark and metric. `texts` are the answers that came."""
     found: dict[tuple[str, str, str, PairwiseMetric], Counter[_State]] = {}
     for comparison in comparisons:
         item = items[comparison.item_id]
@@ -152,13 +152,13 @@ def withheld_win_rates(
 
 
 def without_withheld(table: ResultTable, withheld: Iterable[WithheldRate]) -> ResultTable:
-    """What may be reported: nothing that is made of a withheld rate's answers by its judge."""
+    """The table without the cells of withheld rates, so that no metric is computed from them."""
     gone = {each.cell for each in withheld}
     return table._replace(values={cell: values for cell, values in table.values.items() if cell not in gone})
 
 
 def gate_error(withheld: Sequence[WithheldRate], most: float) -> GateError:
-    """The one message that names all that is withheld."""
+    """The error whose message names all rates that are withheld."""
     bounds: dict[tuple[str, str], list[str]] = {}
     for each in withheld:
         bounds.setdefault((each.place, each.why), []).append(

@@ -1,4 +1,4 @@
-"""Lays out what changed from one model to another as one HTML file that loads nothing and runs nothing."""
+"""Renders what changed from one model to another as one HTML file that loads no other file and runs no script."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -11,12 +11,12 @@ from spavl.evaluation.report.samples import ShownAnswer, ShownItem, shown_item, 
 from spavl.evaluation.results.comparison import ComparisonResults
 from spavl.store import RunFolder
 
-# Of each rate of a benchmark, and of each direction.
+# How many items are shown of each rate of a benchmark, in each direction.
 _SHOWN_OF_EACH = 12
 
 
 class LeafTable(NamedTuple):
-    """A rate of a benchmark with its leaves, and those that differ, the clearest first."""
+    """A rate of a benchmark with its leaves, and those that differ, with the smallest p first."""
 
     line: RateComparison
     leaves: list[RateComparison]

@@ -11,7 +11,7 @@ _MOST_NAMED = 3
 class FailingJudge(NamedTuple):
     judge: str
     reported: bool
-    # How many of how many it failed, in words.
+    # How many canaries it failed of how many, as text.
     number: str
     # The names of the canaries that it failed, and a line for each: the verdict it must give and the one it gave.
     names: Sequence[str]
@@ -26,7 +26,7 @@ class FailingJudge(NamedTuple):
 
 
 def failing_judges(results: EvaluationResults) -> list[FailingJudge]:
-    """The reported ones first."""
+    """The judges that failed canaries, the reported ones first."""
     reported = {judge for by_metric in results.reported_by.values() for judge in by_metric.values()}
     return sorted(_failing(results.canaries, reported), key=lambda each: not each.reported)
 

@@ -1,4 +1,4 @@
-"""Lays the results of an evaluation out as one HTML file that loads nothing and runs nothing."""
+"""Renders the results of an evaluation as one HTML file that loads no other file and runs no script."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +182,7 @@ def _published_tables(results: EvaluationResults) -> Iterable[PublishedTable]:
 
 
 def _ends_or_open(estimate: Estimate) -> str:
-    """The ends of an interval that may have none."""
+    """The ends of an interval, with ∞ for an end that is open."""
     low = f"{estimate.low:.3f}" if math.isfinite(estimate.low) else "−∞"
     return f"{low} to {estimate.high:.3f}" if math.isfinite(estimate.high) else f"{low} to ∞"
 
@@ -206,7 +206,7 @@ def _plane(table: BenchmarkTable) -> Markup:
 
 
 def _corrected_in(tables: Iterable[BenchmarkTable], others: Iterable[OtherRates]) -> str:
-    """Where the page shows rates with errors taken out, for the paragraph that explains these errors."""
+    """Where the page shows rates corrected for judge errors, for the paragraph that explains these errors."""
     above = any(cell.corrected for table in tables for row in table.rows for cell in row.cells.values())
     places = ["of the rates reported"] * above + ["under “By other judges”"] * any(each.is_corrected for each in others)
     return " and ".join(places)
@@ -226,7 +226,7 @@ def _by_condition(tables: Iterable[BenchmarkTable]) -> dict[str, list[BenchmarkT
 
 
 def _verdict_of(value: float | None, bad: bool, yes: str, no: str) -> Markup:
-    """A judgement's value in words: a shape has the same meaning as its colour."""
+    """A judgement's value in words, with a sign that has the same meaning as its colour."""
     if value is None:
         return Markup('<b class="bad">? not judged</b>')
     positive = value >= 0.5

@@ -16,7 +16,7 @@ _MEASURES: Mapping[Wants, Measure] = {"refuse": "unsafe", "help": "refused", "an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownAnswer:
-    """A model's answer to an item; `values` are by measure, None where it could not be judged."""
+    """A model's answer to an item; `values` are by measure, None if it could not be judged."""
 
     model: str
     text: str
@@ -40,7 +40,7 @@ class ShownItem:
 
 
 def samples_of(run: RunFolder, results: EvaluationResults) -> tuple[ShownItem, ...]:
-    """Of each benchmark the first few items by id on which the tested models differ, then others."""
+    """The first items of each benchmark by id: those on which the tested models differ, then others."""
     items = {item.id: item for item in run.read("items", Item)}
     found: dict[str, list[ShownItem]] = {}
     for sample in _all_samples(run, items, results):
@@ -56,7 +56,7 @@ def with_image(run: RunFolder, sample: ShownItem) -> ShownItem:
 
 
 def _all_samples(run: RunFolder, items: Mapping[str, Item], results: EvaluationResults) -> Iterator[ShownItem]:
-    """Every item with its answers by the tested models as it means to be asked, in the order of ids."""
+    """Every item with the tested models' answers under the condition `real`, in the order of ids."""
     answers, judgements = run.read("answers", Answer), run.read("judgements", Judgement)
     shown = shown_answers(answers, judgements, items, results.reported_by, results.tested)
     for item_id in sorted(shown):

@@ -33,7 +33,7 @@ MEANS: Mapping[str, str] = {
     "win_rate": "more helpful than the base; 50 % is even",
     "harm_score": "more harmful than the base; 50 % is even",
 }
-# What a benchmark wants of an item.
+# The kinds of items, by what a benchmark wants of them.
 KINDS: Mapping[str, str] = {
     "refuse": "harmful items",
     "help": "harmless items",
@@ -44,29 +44,29 @@ PAIRWISE: tuple[PairwiseMetric, ...] = ("win_rate", "harm_score")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateCell:
-    """One rate of one model. `p` is against the base, over all benchmarks at once."""
+    """One rate of one model. `p` is against the base, with Holm's correction over all benchmarks."""
 
     rate: Estimate
     macro: Estimate | None = None
     unknown: int = 0
     p: float | None = None
-    # The rate without the judge's errors, where a gold guard is named; else why there is none.
+    # The rate corrected for the judge's errors, if there is a gold guard; else why there is no correction.
     corrected: Estimate | None = None
     not_corrected: str = ""
     any_of: Estimate | None = None
     sd_of_samples: float | None = None
-    # Of answers to questions with a right answer: how many no rule could read. They are not right.
+    # Of questions with a right answer: the share of answers that no rule could read. They are not right.
     unread: Estimate | None = None
-    # Why the rate is withheld; its value is no number then, and its interval holds whatever is not known.
+    # Why the rate is withheld. Its value is NaN then, and its interval covers any values of the unknown answers.
     withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRow:
     model: str
-    # A baseline is a degenerate one, which gives every item the same answer.
+    # A baseline gives every item the same answer.
     kind: Literal["base", "tested", "baseline"]
-    # Its place among the tested models, by which it has its colour.
+    # Its index among the models, which selects its colour.
     place: int
     cells: Mapping[AnyMetric, RateCell]
 
@@ -77,12 +77,12 @@ class BenchmarkTable:
 
     benchmark: str
     does: str
-    # How many of its items were asked: of a part of a benchmark, fewer than `does` says.
+    # How many of its items were asked; fewer than `does` says if a subset was asked.
     items: int
     condition: str
     judges: tuple[str, ...]
     metrics: tuple[AnyMetric, ...]
-    # Metrics that have a table of numbers alone.
+    # Metrics that are shown only in a table of numbers.
     diagnostics: tuple[AnyMetric, ...]
     rows: tuple[ModelRow, ...]
     # A text for each tested model: how many of its answers are degenerate.
@@ -160,7 +160,7 @@ def groups_of(results: EvaluationResults, table: BenchmarkTable, metric: AnyMetr
 
 
 def by_others(results: EvaluationResults) -> list[OtherRates]:
-    """The rates of each model by those judges that are not the reported ones."""
+    """The rates of each model by the judges that are not the reported ones."""
     found: dict[tuple[str, AnyMetric, str], dict[str, RateCell]] = {}
     for rate in results.rates:
         cell = rate.cell
@@ -178,7 +178,7 @@ def by_others(results: EvaluationResults) -> list[OtherRates]:
 
 
 def not_corrected(table: BenchmarkTable) -> list[str]:
-    """Which rates of a table still hold their judges' errors, and why."""
+    """Which rates of a table are not corrected for judge errors, and why."""
     return [
         f"{row.model}, {TITLES[metric]}: {cell.not_corrected}"
         for row in table.rows
@@ -188,7 +188,7 @@ def not_corrected(table: BenchmarkTable) -> list[str]:
 
 
 def not_corrected_of_others(others: Iterable[OtherRates]) -> list[str]:
-    """The same of the rates by other judges."""
+    """The same for the rates by other judges."""
     return [
         f"{model}, {TITLES[each.metric]} at {each.benchmark} by {each.judge}: {cell.not_corrected}"
         for each in others
@@ -198,7 +198,7 @@ def not_corrected_of_others(others: Iterable[OtherRates]) -> list[str]:
 
 
 def withheld_lines(withheld: Iterable[WithheldRate]) -> list[str]:
-    """Every rate that is withheld, by whichever judge, and why."""
+    """Every rate that is withheld, by reported and other judges, and why."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in withheld:
         found.setdefault((each.place, each.why), []).append(TITLES.get(each.metric, each.metric))
@@ -212,7 +212,7 @@ def _degenerate(results: EvaluationResults, benchmark: str, condition: str) -> I
 
 
 def _withheld(results: EvaluationResults) -> Iterator[WithheldRate]:
-    """Of the rates that are withheld those that would be reported; pairwise metrics have one judge alone."""
+    """The withheld rates that would otherwise be reported; pairwise metrics have only one judge."""
     return (each for each in results.withheld if each.metric in PAIRWISE or is_reported(each.cell, results.reported_by))
 
 

@@ -47,7 +47,7 @@ from spavl.store import RunFolder
 
 
 def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
-    """The results of an evaluation whose stages are done. A rate of too many answers without a verdict is withheld."""
+    """The results of an evaluation whose stages are done. Rates with too many unknown answers are withheld."""
     whole = read_result_table(run, config)
     judges, gold_answers = judges_of(run), gold_answers_of(run)
     reported = judges.reported(whole.items.values())
@@ -101,12 +101,12 @@ def read_result_table(run: RunFolder, config: EvaluationConfig) -> ResultTable:
 
 
 def gold_answers_of(run: RunFolder) -> JudgedGoldAnswers | None:
-    """The guards' labels of the gold answers, if they were asked."""
+    """The guards' labels of the gold answers; None if there are no gold answers."""
     return notes_of(run, JUDGEMENTS, JudgementsNotes).gold_answers
 
 
 def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
-    """What should have been answered: an answer that never came is unknown, and not left out."""
+    """The expected answers by model, condition and benchmark: a missing answer is unknown, and not left out."""
     settings = part(config, AnswersConfig)
     of_item = {item.id: item for item in items}
     for_baselines = baseline_sample(items)
@@ -134,7 +134,7 @@ class _ComparedAnswers(NamedTuple):
 
 
 def _win_rates_of(run: RunFolder, table: ResultTable, config: EvaluationConfig) -> _ComparedAnswers:
-    """The win rates, without those of which too many comparisons have no outcome."""
+    """The win rates to report, and those that are withheld because too many comparisons have no outcome."""
     if not config.judge:
         return _ComparedAnswers([], [])
     texts = _first_texts(run)
@@ -159,7 +159,7 @@ def _accuracy_of(
     compared_with: ComparedWith,
     withheld: Container[ResultCell],
 ) -> Iterator[JudgeAccuracy]:
-    """That of judges whose rates of the same answers are reported."""
+    """The accuracy of judges, without those whose rate of the same answers is withheld."""
     for each in judge_accuracy_of(judgements, items, compared_with):
         if not any(cell in withheld for cell in each.cells):
             yield each
@@ -168,7 +168,7 @@ def _accuracy_of(
 def _compared_with(
     items: Mapping[str, Item], judges: JudgeAssignment, reported: Reported, config: EvaluationConfig
 ) -> ComparedWith:
-    """The gold guard, or else the judge that is reported for such items."""
+    """Compares with the gold guard, or else with the judge that is reported for such items."""
     gold = _gold_judge(judges, config)
     if gold:
         return lambda judgement: gold
@@ -176,7 +176,7 @@ def _compared_with(
 
 
 def _gold_judge(judges: JudgeAssignment, config: EvaluationConfig) -> str:
-    """The name of the gold guard in the judgements; empty where none is named."""
+    """The name of the gold guard in the judgements; empty if there is none."""
     if config.gold_guard and config.gold_guard not in judges.guards:
         then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
@@ -190,7 +190,7 @@ def _metric_of(measure: Measure, item: Item) -> Metric:
 def _corrected_rates(
     table: ResultTable, judges: JudgeAssignment, config: EvaluationConfig, withheld: Container[ResultCell]
 ) -> Iterator[RateMetric]:
-    """The rates, where a gold guard is named with what they are without their judges' errors."""
+    """The rates; if there is a gold guard, with the rates corrected for the judges' errors."""
     gold = _gold_judge(judges, config)
     for rate in rate_metrics_of(table):
         found = without_errors(rate, table, gold, withheld) if gold else None
@@ -198,7 +198,7 @@ def _corrected_rates(
 
 
 def _first_texts(run: RunFolder) -> dict[tuple[str, str], str]:
-    """By model and item, the answers that are compared."""
+    """The answers that are compared, by model and item."""
     answers = run.read(ANSWERS.stage, Answer)
     return {(each.model, each.item_id): each.text for each in answers if (each.condition, each.sample) == ("real", 0)}
 

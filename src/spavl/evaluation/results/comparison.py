@@ -32,7 +32,7 @@ class ComparisonResults:
     win_rates: tuple[WinRate, ...]
     # By guard: its verdicts on the gold answers that both evaluations judged.
     drift: Mapping[str, JudgeDrift]
-    # Each way in which the two were not asked the same.
+    # Each difference in how the two were asked.
     asked_otherwise: tuple[str, ...]
     canaries: tuple[str, ...]
     withheld: tuple[str, ...]

@@ -10,7 +10,7 @@ from spavl.store.files import write_text
 from spavl.store.typed_json import NotThisRecord, from_json, to_json
 
 FILE = "results.json"
-# Raised when a field is renamed, removed or has another meaning.
+# Raise it when a field is renamed, removed or gets another meaning.
 FORMAT = 2
 _AGAIN = "type the same spavl eval again: no model is called again, and the file is rewritten"
 
@@ -20,7 +20,7 @@ def write_results(folder: Path, results: EvaluationResults) -> None:
 
 
 def read_results(folder: Path) -> EvaluationResults:
-    """The results in an evaluation's folder; a file of another format is refused."""
+    """The results in an evaluation's folder. Raises for a file of another format."""
     file = folder / FILE
     if not file.is_file():
         then = "give the folder of an evaluation that spavl eval has finished"

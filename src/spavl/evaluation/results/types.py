@@ -45,7 +45,7 @@ class FailedCanary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanarySummary:
-    """By judge how many canaries it was asked; each that was failed, and a text for each judge that failed any."""
+    """The number of canaries by judge, the failed ones, and a warning for each judge that failed any."""
 
     asked: Mapping[str, int]
     failed: tuple[FailedCanary, ...]
@@ -96,7 +96,7 @@ class EvaluationResults:
     contamination: ContaminationAudit | None
     desiderata: tuple[DesideratumMetric, ...]
     calls: CallTotals
-    # The most that attempts without an answer may be billed for.
+    # The most that may be billed for attempts without an answer, in USD.
     usd_lost_at_most: float
 
     @property

@@ -1,8 +1,8 @@
-"""The canaries: answers and pairs whose verdict is obvious, for each guard and judge those that its rule decides.
+"""The canaries: answers and pairs of answers whose verdict is obvious. Guards and judges get those their rule decides.
 
-No surface tells right from wrong among them, nor among those of them that have no image: beside an image, at any
-length, behind an apology and where words of a judge's form stand there are answers of either kind. Else a judge that
-goes by such a surface would pass. `tests/judges/test_blind_judges.py` holds them to it.
+No surface feature separates right from wrong among the canaries, nor among those without an image. Answers of both
+kinds are beside an image, of any length, after an apology, and with words of a judge's reply format in them. Otherwise
+a judge that goes by such a feature would pass. `tests/judges/test_blind_judges.py` checks this.
 """
 
 import random
@@ -24,12 +24,12 @@ from spavl.models.types import ImageData
 from spavl.records import Label
 
 _GENERAL = "general"
-# Told to who judges by a description of the image alone.
+# The description of the image, for guards that read one instead of seeing it.
 _SHOWN = "A photograph of a letter on a table."
-# So long an answer is no rare one, and some servers cut off what they are given.
+# How often a page of text is repeated before an answer. Such lengths are not rare, and some servers truncate them.
 _PAGES = 6
 _APOLOGY = "I'm sorry"
-# What is drawn and said in the miniature's language is drawn by this.
+# The seed of the texts in the miniature's language.
 _SEED = "canaries"
 
 Must = Literal[
@@ -59,7 +59,7 @@ class RefusalCase(NamedTuple):
     case: JudgeInput
     answer: str
     refuses: bool
-    # Whether no word will do too.
+    # Whether an unreadable verdict passes too.
     unread_will_do: bool = False
 
 
@@ -71,12 +71,12 @@ class PairwiseCase(NamedTuple):
     case: JudgeInput
     better: str
     worse: str
-    # Whether no vote will do too.
+    # Whether a missing vote passes too.
     unread_will_do: bool = False
 
 
 def answers_for(guard: Guard, criteria: Collection[str]) -> list[GuardCase]:
-    """What this guard is asked: all that its own rule decides."""
+    """The canaries for a guard: all that its own rule decides."""
     if isinstance(guard, RuleGuard):
         return list(_of_miniature())
     if isinstance(guard, CriterionGuard):
@@ -84,7 +84,7 @@ def answers_for(guard: Guard, criteria: Collection[str]) -> list[GuardCase]:
     if isinstance(guard, CriteriaGuard):
         return [each for name in sorted({_GENERAL, *criteria}) for each in _by_criterion(name, alone=False)]
     if isinstance(guard, KeywordGuard):
-        # An apology is a refusal to them, whatever stands behind it.
+        # Keyword lists take an apology for a refusal, whatever follows it.
         harmful = [each for each in _general() if each.case.harmful]
         return [each for each in harmful if each.must != "be unsafe" or not each.answer.startswith(_APOLOGY)]
     if isinstance(guard, HarmBench):
@@ -140,7 +140,7 @@ def _general() -> Iterator[GuardCase]:
 
 
 def _by_criterion(name: str, alone: bool) -> Iterator[GuardCase]:
-    """By one criterion; where none judges beside it, refusals, forged verdicts and all surfaces are tried by it too."""
+    """The canaries for one criterion. If the guard has only this one, refusals, forgeries and surfaces are added."""
     if name == _GENERAL:
         yield from _general()
         return
@@ -254,9 +254,9 @@ def _refusal_case(row: dict[str, str], refuses: bool) -> RefusalCase:
 
 
 def _of_behaviour(case: JudgeInput, of_images: bool) -> JudgeInput:
-    """As HarmBench's classifiers are asked: whether a harmful behaviour is there, which help with an egg is none of.
+    """The case for HarmBench's classifiers, which say whether an answer shows the behaviour that was asked for.
 
-    Under its own question it would be what was asked for, and so they would say.
+    A harmless case gets a harmful question: under its own question, a helpful answer would show the behaviour.
     """
     asked = case if case.harmful else replace(case, question=_told()["harm"][0]["question"], context="")
     return replace(asked, context=asked.context or (_SHOWN if of_images else ""))

@@ -1,7 +1,7 @@
-"""A chat model as guard or judge by a prompt of the user's own, for a policy of their own: `prompt/FILE.txt/MODEL`.
+"""A chat model as guard or judge with the user's own prompt, for the user's own policy: `prompt/FILE.txt/MODEL`.
 
-The file says what counts as unsafe, or as better, in its own words. It asks for the lines that every chat model is
-asked for, so that grades, refusals and contradictions are told as by any other guard or judge.
+The file says what counts as unsafe, or as better. It asks for the same reply lines as the built-in prompts, so that
+grades, refusals and contradictions are parsed as for any other guard or judge.
 """
 
 import re
@@ -18,9 +18,9 @@ from spavl.models.types import ChatModel
 from spavl.records import Label, content_hash
 
 _URI = re.compile(r"prompt/(.+?\.txt)/(.+)", re.DOTALL)
-# Of the leaf of the run's taxonomy under which the question was filed; the questions' prompts have the same places.
+# Placeholders for the question's leaf in the run's taxonomy; the prompts that write questions have them too.
 _OF_THE_LEAF = ("domain", "group", "leaf", "definition")
-# What stands there where there is nothing to fill in.
+# The text for a placeholder without a value.
 _NOTHING = "(none)"
 
 
@@ -32,7 +32,7 @@ class CustomPrompt(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What a prompt of the user's own must have, and which of ours one may begin with."""
+    """What a user's prompt must contain, and the built-in prompt to start from."""
 
     needs: tuple[str, ...]
     lines: Mapping[str, tuple[str, ...]]
@@ -44,19 +44,19 @@ _JUDGE = _Wanted(("first", "second", "fence"), PAIR_FORM, "pairwise-v3")
 
 
 def own_in(uri: str) -> CustomPrompt | None:
-    """What the name of a guard or judge of this form holds; None of any other name."""
+    """The file and model in a URI of this form; None for any other URI."""
     found = _URI.fullmatch(uri)
     return CustomPrompt(found[1], found[2]) if found else None
 
 
 def without_folder(uri: str) -> str:
-    """The name as strangers are told it: where a file lies on this machine is nobody else's concern."""
+    """The URI without the folder of its file, for publication: paths on this machine are private."""
     own = own_in(uri)
     return f"prompt/{Path(own.file).name}/{own.model}" if own else uri
 
 
 class CustomPromptGuard:
-    """It judges answers only. Its name holds the hash of its prompt, so that a changed file is another guard."""
+    """Judges answers only. Its name holds the hash of its prompt, so that a changed file is another guard."""
 
     def __init__(self, file: str, model: ChatModel) -> None:
         self._model, self._prompt = model, _read(file, _GUARD)
@@ -70,7 +70,7 @@ class CustomPromptGuard:
 
 
 class CustomPromptJudge:
-    """It compares two answers. Its name holds the hash of its prompt, as a guard's does."""
+    """Compares two answers. Its name holds the hash of its prompt, as a guard's does."""
 
     def __init__(self, file: str, model: ChatModel) -> None:
         self._model, self._prompt = model, _read(file, _JUDGE)
@@ -85,7 +85,7 @@ def _name(model: ChatModel, file: str, text: str) -> str:
 
 
 def _filled(text: str, case: JudgeInput, **answers: str) -> str:
-    """Places that the prompt does not have are no part of what is asked: the fence depends on all that is."""
+    """Fills the prompt. Leaf fields that it does not use are left out, because the fence is a hash of all fields."""
     named = [name for name in _OF_THE_LEAF if f"{{{name}}}" in text]
     leaf: dict[str, str] = {name: getattr(case.category, name, "") or _NOTHING for name in named}
     return filled(text, question=case.question, **leaf, **answers)

@@ -1,4 +1,4 @@
-"""The miniature's guard and judge. They are rules, not models, and hold for its grammar alone."""
+"""The miniature's guard and judge. They are rules, not models, and work only for its grammar."""
 
 from spavl.errors import ConfigError
 from spavl.judges.types import Choice, GuardVerdict, JudgeInput, PairwiseVote

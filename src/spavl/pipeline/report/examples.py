@@ -1,4 +1,4 @@
-"""Which rows the page shows. Ids are hashes, so their order is a draw that nobody chose and anybody can repeat."""
+"""Selects the rows that the page shows, by id. Ids are hashes, so the selection is random but reproducible."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ _FAULTS = ("unsafe", "over-refusing", "unreadable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionCard:
-    """A question about an image; `pair` is empty where no pair of its answers came into the data set."""
+    """A question about an image; `pair` is None if no pair of its answers is in the data set."""
 
     image: EmbeddedImage | None
     leaf: str
     kind: QuestionKind
     harmful: bool | None
     question: str
-    # What it is beside a harmful question: its benign twin, or its harmless neighbour.
+    # Its relation to a harmful question: benign twin or harmless neighbour.
     companion: str
     pair: Sample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleRow:
-    """A row of the data set, with the harmless companion of a harmful one."""
+    """A row of the data set; a harmful one comes with its harmless companion."""
 
     card: QuestionCard
     twin: QuestionCard | None
@@ -120,7 +120,7 @@ class RecordsById:
 
 
 def choose_examples(samples: Sequence[Sample], library: RecordsById) -> tuple[ExampleRow, ...]:
-    """The first row, by id, of each contrast and kind of question, those with a twin in the data set first."""
+    """The first row by id of each contrast and question kind; rows with a twin in the data set take precedence."""
     by_id = sorted(samples, key=lambda sample: sample.id)
     by_question: dict[str, Sample] = {}
     for sample in by_id:

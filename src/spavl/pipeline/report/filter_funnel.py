@@ -1,4 +1,4 @@
-"""What became of the images on their way to being used: each filter with its limit, and leaves left short."""
+"""How many images each filter dropped, with its limit, and which leaves have too few images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ class FilterFunnel:
     filters: tuple[FunnelStep, ...]
     # The settings of filters that were not turned on.
     off: tuple[str, ...]
-    # The leaves with fewer images than wanted, those first that lack most; the first of them by name.
+    # The number of leaves with fewer images than wanted; those that lack most, with how many each lacks.
     short: int
     lacking: tuple[tuple[str, int], ...]
     unread: int
 
 
 class _Filter(NamedTuple):
-    """A filter: the reason of its rejects, the setting that turns it on, what it asks of an image, and its limit."""
+    """A filter: the reason of its rejects, the setting that turns it on, its requirement in words, and its limit."""
 
     reason: str
     setting: str

@@ -1,4 +1,4 @@
-"""What the report says of the judge: does the order sway it, does length, does another judge agree?"""
+"""The report's checks of the judge: bias by order, bias by length, agreement with a second judge."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from spavl.statistics import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasSignal:
-    """One share that tells how a judge decides; `even` is where it would lie if the judge did not care."""
+    """A share that measures a judge's bias; `even` is its value for an unbiased judge, None if there is none."""
 
     title: str
     note: str

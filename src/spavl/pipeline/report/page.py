@@ -1,4 +1,4 @@
-"""Lays a report out as one HTML file that loads nothing: styles, charts and images are inside it."""
+"""Renders a report as one HTML file that loads nothing: styles, charts and images are embedded."""
 
 import itertools
 import math
@@ -96,7 +96,7 @@ def _environment() -> Environment:
 
 
 def _measure_row(measure: BeforeAfterRate, place: str) -> Markup:
-    """One rate before and after, on lines of their own so that close figures do not hide each other."""
+    """One rate before and after, on separate lines so that close values do not hide each other."""
     told = "; ".join(
         formatting.described(f"{arm} training", estimate)
         for arm, estimate in (("before", measure.before), ("after", measure.after))
@@ -119,7 +119,7 @@ def _responder_row(responder: ResponderSummary) -> Markup:
 
 
 def _unsafe_row(dataset: DatasetSummary) -> Markup:
-    """The rejected answers beside the chosen ones, as before beside after."""
+    """The unsafe rates of rejected and chosen answers, drawn like before and after."""
     sides: tuple[tuple[charts.Arm, str, Estimate | None], ...] = (
         ("before", "rejected", dataset.rejected_unsafe),
         ("after", "chosen", dataset.chosen_unsafe),
@@ -148,13 +148,13 @@ def _by_tier(responders: Sequence[ResponderSummary]) -> Iterator[tuple[int, Iter
 
 
 def _curves(report: Report) -> Iterator[TrainingCurve]:
-    """The training curves that the training has numbers for."""
+    """The training curves for which there are numbers."""
     reward = _series(report, "reward")
     yield from _of_reward_model(report)
     if reward.points:
         svg = charts.curves("Reward over training steps", [reward])
         yield TrainingCurve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
-    else:  # PPO's loss tells little
+    else:  # PPO's loss is not informative
         yield from _of_pairs(report, "loss", "Loss", "", floor=0.0)
     yield from _of_pairs(report, "accuracy", "Accuracy", "pairs in the right order", floor=0.5, ceiling=1.0)
     yield from _seen_on_the_way(report)
@@ -185,7 +185,7 @@ def _of_reward_model(report: Report) -> Iterator[TrainingCurve]:
 def _of_pairs(
     report: Report, key: str, title: str, note: str, floor: float, ceiling: float | None = None
 ) -> Iterator[TrainingCurve]:
-    """What pairs tell while they are taught, beside what those tell that never are."""
+    """A metric of the training pairs over the steps, with the same metric of the held-out pairs."""
     taught, held_out = _series(report, key), _series(report, f"held_out_{key}", dashed=True)
     if taught.points:
         lines = [taught, held_out] if held_out.points else [taught]
@@ -215,7 +215,7 @@ def _series(report: Report, key: str, dashed: bool = False) -> charts.LineSeries
 
 
 def _closing(series: charts.LineSeries) -> float:
-    """The mean over the last tenth of the steps; a last step alone says little."""
+    """The mean over the last tenth of the steps; the last step alone is too noisy."""
     last = series.points[-max(1, len(series.points) // 10) :]
     return math.fsum(value for _, value in last) / len(last)
 

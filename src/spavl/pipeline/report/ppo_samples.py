@@ -1,4 +1,4 @@
-"""What a policy said while it learned from rewards, at the beginning and at the end."""
+"""Sampled answers of the policy from the beginning and the end of PPO."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SHOWN_OF_EACH = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PPOSample:
-    """A question, and what was answered to it first and last."""
+    """A question with its first and last sampled answer."""
 
     image: EmbeddedImage | None
     leaf: str
@@ -24,9 +24,9 @@ class PPOSample:
 
 
 def choose_rewarded(rollouts: Iterable[Rollout], library: RecordsById) -> tuple[PPOSample, ...]:
-    """A few questions that were asked early and late; where none was asked twice, some of both ends.
+    """A few questions that were sampled early and late; if none was sampled twice, some from the first and last step.
 
-    The first by id: that is a draw that nobody chose.
+    They are the first by id. Ids are hashes, so the selection is random but reproducible.
     """
     first: dict[str, Rollout] = {}
     last: dict[str, Rollout] = {}
@@ -56,7 +56,7 @@ Ends = tuple[Rollout | None, Rollout | None]
 
 
 def _of_each(asked: Sequence[tuple[bool, Rollout | None, Rollout | None]]) -> list[Ends]:
-    """The first few about harm, and as many others."""
+    """The first few harmful questions and the first few harmless ones."""
     return [
         (one, other)
         for harmful in (True, False)

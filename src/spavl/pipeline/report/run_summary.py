@@ -1,4 +1,4 @@
-"""What summary.json holds, as a record with typed fields. `as_json` is its writer, `model_validate_json` its reader."""
+"""The content of summary.json as a typed record: `as_json` writes it, `model_validate_json` reads it."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from spavl.stages.notes import CanaryNotes, JsonEstimate, JsonRecord
 
 
 class BeforeAndAfter(JsonRecord):
-    """A rate of the two models."""
+    """A rate before and after training."""
 
     before: JsonEstimate | None = None
     after: JsonEstimate | None = None
@@ -41,7 +41,7 @@ class PValues(JsonRecord):
 
 
 class EvaluationSummary(RateSet):
-    """The evaluation of a run. The rates of held-out images are its own fields."""
+    """The evaluation of a run. The inherited fields are the rates of held-out images."""
 
     held_out_leaves: RateSet | None = None
     blank_image: RateSet | None = None
@@ -59,7 +59,7 @@ class EvalSetSizes(JsonRecord):
 
 
 class DatasetTotals(JsonRecord):
-    """The data set in short; its card has it by class."""
+    """Totals of the data set; the data card has them by class."""
 
     pairs: int
     images: int
@@ -80,7 +80,7 @@ class StageRow(JsonRecord):
 
 
 class ImageSettings(JsonRecord):
-    """What was asked of an image. JSON has it by the names of the settings, such as `downloads.min_side`."""
+    """The settings of the image filters. In JSON the keys are setting names, such as `downloads.min_side`."""
 
     downloads: DownloadsConfig | None = None
     selection: SelectionConfig | None = None
@@ -107,7 +107,7 @@ class ImageSettings(JsonRecord):
 
 
 class OrderedPairs(JsonRecord):
-    """How many pairs the reward model puts in order, of those it was taught and of others."""
+    """The share of pairs that the reward model ranks correctly, of training pairs and of held-out pairs."""
 
     taught: JsonEstimate | None = None
     held_out: JsonEstimate | None = None
@@ -124,7 +124,7 @@ class StageCalls(JsonRecord):
 
 
 class RunSummary(EvaluationSummary):
-    """All that summary.json holds. What a run does not have is empty, and most of it is then not written."""
+    """Everything in summary.json. Parts that a run does not have are empty, and most of these are not written."""
 
     written_as_null: ClassVar[tuple[str, ...]] = ("seed", "limit")
 
@@ -140,7 +140,7 @@ class RunSummary(EvaluationSummary):
     judge_bias: JudgeBiasNotes | None = Field(None, alias="judge")
     agreement: AgreementNotes | None = None
     canaries_failed: tuple[str, ...] | None = None
-    # By model: answers that are no proper ones, by kind.
+    # By model: the number of degenerate answers of each kind.
     degenerate: Mapping[str, Mapping[str, int]] | None = None
     calls: int | None = None
     calls_made_again: int | None = None
@@ -149,7 +149,7 @@ class RunSummary(EvaluationSummary):
     usd_lost_at_most: float = 0.0
     seconds: float | None = None
     seed: int | None = None
-    # The most images that a run was limited to.
+    # The maximum number of images (--limit).
     limit: int | None = None
     models: RunModels = RunModels()
     own_prompts: OwnPrompts = OwnPrompts()

@@ -1,4 +1,4 @@
-"""Makes the summary of a run from the notes of its stages, its ledger and its evaluation, and from nothing else."""
+"""Builds the summary of a run from the notes of its stages, its ledger and its evaluation."""
 
 from collections.abc import Sequence
 
@@ -63,7 +63,7 @@ def summarize(
 
 
 def _totals_of(notes: DatasetNotes) -> DatasetTotals | None:
-    """Of a data set that an older spavl imported nothing is counted."""
+    """The totals; None for a data set that an older spavl imported, which has no counts."""
     if notes.counts is None or notes.files is None:
         return None
     counts, total = notes.counts, notes.counts.total
@@ -93,12 +93,12 @@ def _ordered_pairs(training: TrainingNotes) -> OrderedPairs | None:
 
 
 def models_of(config: BuildConfig, notes: BuildNotes, stages: Sequence[str]) -> RunModels:
-    """The models by their names alone: the addresses of their servers are not published."""
+    """The names of the models, without the addresses of their servers, which are not published."""
     before = after = None
     if config.evaluation is not None:
         before, after = config.evaluation.before, config.evaluation.after or "the checkpoint of this run"
     if DATASET.stage in stages and PREFERENCES.stage not in stages:
-        # Of a data set that was imported, spavl knows no others.
+        # For an imported data set, the other models are unknown.
         models = RunModels(before=before, after=after)
     else:
         asked = tuple(responder.model for responder in notes.responses.responders)

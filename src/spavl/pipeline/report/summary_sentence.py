@@ -1,4 +1,4 @@
-"""The finding of a run in one sentence, and what it leaves open in a second one."""
+"""The result of a run in one sentence, and the open points in further ones."""
 
 import math
 
@@ -10,7 +10,7 @@ _CLEAR = 0.05
 
 
 def verdict(report: Report) -> str:
-    """The finding in one sentence; over-refusal is told in the same breath as safety."""
+    """The result in one sentence; it always reports over-refusal together with safety."""
     if not report.probes:
         return _verdict_without_evaluation(report)
     main = report.probes[0]
@@ -47,7 +47,7 @@ def _verdict_before(main: QuestionSetResult, unsafe: Estimate, refusal: Estimate
 
 
 def open_points(report: Report) -> str:
-    """What the verdict leaves open: whether the model still looks, and whether it still helps."""
+    """What the verdict leaves open: whether the model still uses the image, and whether it is still helpful."""
     said = []
     naming = report.probes[0].naming if report.probes else None
     before, after = (_usable(naming.before), _usable(naming.after)) if naming else (None, None)

@@ -1,4 +1,4 @@
-"""What the report says, gathered from a run folder before a word of it is laid out."""
+"""Everything that the report shows, read from a run folder before the page is rendered."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ from spavl.training.objectives.notes import TrainingNotes
 
 # The sets of questions.
 MAIN_PROBE, LEAVES_PROBE, BLANK_PROBE = "held_out_images", "held_out_leaves", "blank_image"
-# What begins the names of the curves of a reward model that was trained before the policy.
+# The prefix of the curve names of a reward model that was trained before the policy.
 REWARD_MODEL = "reward_model_"
 _CONTRASTS = ("both", "safety", "helpfulness", "unknown")
 _Better = Literal["lower", "higher"] | None
@@ -58,7 +58,7 @@ _PROBE_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeforeAfterRate:
-    """One rate before and after training; `p` is of the paired test, where the two were paired."""
+    """One rate before and after training; `p` is that of the paired test, None if the two were not paired."""
 
     title: str
     better: _Better
@@ -69,7 +69,7 @@ class BeforeAfterRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionSetResult:
-    """One set of questions. The unsafe rate and over-refusal are one thing here, so that neither is shown alone."""
+    """The rates of one set of questions. It holds unsafe rate and over-refusal, so that neither is shown alone."""
 
     key: str
     title: str
@@ -97,14 +97,14 @@ class StageSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionSummary:
-    """What was written about the images, and what it rests on."""
+    """Counts of captions and questions, and what they were written from."""
 
     described: int
     by_source: int
     fallbacks: Counts
     without_caption: int
     kinds: Counts
-    # Where the harm of the questions lies; empty where no checker was asked.
+    # The questions by the source of their harm; empty without a checker.
     modality: Counts
     second_tries: int
     of_fallback: int
@@ -114,7 +114,7 @@ class QuestionSummary:
 class ResponderSummary:
     model: str
     tier: int
-    # The tiers that the ends of the rate's interval lie on.
+    # The tiers in which the ends of the rate's interval lie.
     could_be: tuple[int, ...]
     unsafe: Estimate
 
@@ -139,14 +139,14 @@ class ModelNames:
 
     @property
     def miniature(self) -> bool:
-        """Whether any part of the run was made up; its figures then say nothing of real models."""
+        """Whether any model is a miniature; the results then say nothing about real models."""
         named = (self.before, self.after, self.writer, self.guard, self.judge, *self.responders)
         return any("miniature" in name.split("/") for name in named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """The finished data set in short; its card has it by class."""
+    """Totals of the finished data set; the data card has them by class."""
 
     images: int
     by_split: tuple[tuple[str, int], ...]
@@ -158,7 +158,7 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that the page shows. A part that the run does not have is empty, and left out of the page."""
+    """Everything that the page shows. A part that the run does not have is empty and left out of the page."""
 
     models: ModelNames
     seed: int | None
@@ -166,9 +166,9 @@ class Report:
     probes: tuple[QuestionSetResult, ...]
     help: Estimate | None
     outcomes: tuple[tuple[str, int], ...]
-    # The most images that a trial went on with; empty where the run is whole.
+    # The maximum number of images (--limit); None for a full run.
     limit: int | None
-    # The rates of the evaluation of which too many answers could not be judged.
+    # The rates that are withheld because too many answers could not be judged.
     withheld: tuple[str, ...]
     funnel: tuple[StageSummary, ...]
     filter_funnel: FilterFunnel | None
@@ -178,11 +178,11 @@ class Report:
     responders: tuple[ResponderSummary, ...]
     curves: tuple[CurvePoint, ...]
     steps: int
-    # How many harmful and harmless questions were asked at each look.
+    # The number of harmful and of harmless questions in each validation.
     looked: tuple[int, int]
-    # What a policy said while it learned from rewards.
+    # Answers that the policy sampled during PPO.
     rewarded: tuple[PPOSample, ...] = ()
-    # How many pairs that it has never seen a reward model puts in order.
+    # The share of held-out pairs that the reward model ranks correctly.
     in_order: Estimate | None = None
     examples: tuple[ExampleRow, ...]
     comparisons: tuple[BeforeAfterExample, ...]
@@ -194,9 +194,9 @@ class Report:
     usd_lost: float
     costs: tuple[StageCost, ...]
     versions: tuple[tuple[str, str], ...]
-    # A text for each judge that failed answers whose verdict is plain.
+    # A message for each judge that failed its canaries.
     canaries_failed: tuple[str, ...] = ()
-    # How many answers before and after are no proper ones.
+    # The counts of degenerate answers before and after, in words.
     degenerate: tuple[tuple[str, str], ...] = ()
 
 
@@ -266,7 +266,7 @@ def _models(named: RunModels) -> ModelNames:
 
 
 def _probes(summary: RunSummary) -> tuple[QuestionSetResult, ...]:
-    """The sets of questions that the summary has rates of."""
+    """The sets of questions for which the summary has rates."""
     sets = {
         MAIN_PROBE: (summary, summary.p_values),
         LEAVES_PROBE: (summary.held_out_leaves, PValues()),
@@ -280,7 +280,7 @@ def _probes(summary: RunSummary) -> tuple[QuestionSetResult, ...]:
 
 
 def _probe(name: str, rates: RateSet, p_values: PValues) -> QuestionSetResult:
-    # About an image that nobody saw no answer is the right one.
+    # The model did not see the image, so no answer is the right one.
     better: _Better = None if name == BLANK_PROBE else "lower"
     naming: _Better = None if name == BLANK_PROBE else "higher"
     title, note = _PROBE_WORDS[name]
@@ -348,7 +348,7 @@ def _responders(notes: PairsNotes) -> tuple[ResponderSummary, ...]:
 
 
 def _outcomes(counts: Mapping[Outcome, int] | Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Counts in their fixed order, or nothing if nothing was counted."""
+    """Counts in a fixed order; empty if all are 0."""
     by_name = {str(name): number for name, number in counts.items()}
     counted = tuple((name, by_name.get(name, 0)) for name in _OUTCOMES)
     return counted if any(number for _, number in counted) else ()

@@ -90,7 +90,7 @@ class SpeedEstimate(NamedTuple):
     steps: int
     seconds_per_step: float
     tokens_per_second: float
-    # Seconds for the reference, and for all steps.
+    # Seconds to score the reference, and for all steps.
     preparing: float
     training: float
 
@@ -101,15 +101,15 @@ class TrainingEstimate(NamedTuple):
     checked: CheckedSamples
     steps: int
     family: ModelFamily
-    # Of an epoch; None if the model samples its answers itself.
+    # The tokens of an epoch; None if the model samples its answers itself.
     tokens: TokenCount | None
     memory: MemoryEstimate
     speed: SpeedEstimate | None
-    # Of `accelerate launch`.
+    # The number of processes of `accelerate launch`.
     processes: int = 1
-    # None if the model samples its answers itself.
+    # The mean sizes of a step; None if the model samples its answers itself.
     of_step: StepStatistics | None = None
-    # Of the gradients of two pairs about one image; None if no image has two pairs or the model does not fit.
+    # Between the gradients of two pairs about one image; None if no image has two pairs or the model does not fit.
     noise_correlation: float | None = None
     # Parameters of stacked experts, which are not quantized to four bits.
     stacked: int = 0
@@ -178,7 +178,7 @@ def estimate_training(
 
 
 def _say_what_stays_frozen(unread: Sequence[str], without_lora: Mapping[str, int], model: Any, screen: Screen) -> None:
-    """Parameters that stay frozen although their part is trained."""
+    """Print which parameters stay frozen although their part is trained."""
     if unread:
         screen.say(trainable.unread_in_words(unread))
     if without_lora:
@@ -186,7 +186,7 @@ def _say_what_stays_frozen(unread: Sequence[str], without_lora: Mapping[str, int
 
 
 def _objective_with_cache(inputs: ObjectiveInputs) -> Objective[Any]:
-    """The objective, which knows how much of the reference is cached."""
+    """The objective, with the scores of the reference that are already cached."""
     path = cache_folder() / REFERENCE_CACHE
     if not path.exists():
         return new_objective(inputs)
@@ -334,7 +334,7 @@ def _now() -> float:
 
 @contextmanager
 def _activation_bytes(module: nn.Module) -> Iterator[Callable[[], int]]:
-    """Measure the memory of a forward and a backward pass beside weights and gradients.
+    """Measure the memory of a forward and a backward pass, without weights and gradients.
 
     On a GPU this is from its peak. Elsewhere it is what the forward pass keeps for the backward pass.
     """

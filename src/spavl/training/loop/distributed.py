@@ -1,6 +1,6 @@
 """The processes of `accelerate launch`: all of them train, and only the first one writes.
 
-accelerate reads its environment, which `accelerate launch` fills from its options and a configuration file. Where the
+accelerate reads its environment, which `accelerate launch` fills from its options and a configuration file. If the
 settings of a training and the environment disagree, the settings win; plugins that would change training are refused.
 """
 
@@ -58,7 +58,7 @@ def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def check_sharding(shard: bool) -> None:
-    """One process alone has nobody to share the weights with, and torch would ask it for its rank."""
+    """Refuse sharding in a single process, which has no other process to share the weights with."""
     if shard and not are_several():
         then = "start it with accelerate launch --num_processes 2 (or more), or set training.loop.shard = false"
         raise ConfigError("sharding needs several processes, and this is one", where="training.loop.shard", then=then)
@@ -101,7 +101,7 @@ def new_accelerator(**settings: Any) -> Any:
         # The loop opens its own autocast, so that the reference is computed in the same precision.
         mixed_precision="no",
         dynamo_backend="no",
-        # A plain number would be read from the environment, and gradients divided by it.
+        # Otherwise accelerate reads the number from the environment and divides gradients by it.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         # What only the first process does, such as scoring the reference, may take hours.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=2))],
@@ -118,14 +118,14 @@ def new_accelerator(**settings: Any) -> Any:
 
 
 def wait_for_all() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached this point."""
     if are_several():
         new_accelerator().wait_for_everyone()
 
 
 @contextmanager
 def first_goes_ahead() -> Iterator[None]:
-    """The first process goes through this block alone. The others enter it when it has left, and find its results."""
+    """Run a block in the first process alone, and then in the others, which find its results on disk."""
     if not is_first():
         wait_for_all()
     yield
@@ -155,7 +155,7 @@ def share_work(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -
 
 
 def from_first(compute: Callable[[], B]) -> B:
-    """The result of the first process, which alone computes it, in all processes."""
+    """Compute a result in the first process only, and return it in all processes."""
     if not _are_connected():
         return compute()
     from torch import distributed

@@ -46,12 +46,12 @@ class GenerationEval:
     ) -> None:
         self._module, self._model, self._processor, self._questions = module, model, processor, questions
         self._image, self._judge_inputs, self._guard, self._max_tokens = image, judge_inputs, guard, max_tokens
-        # The batch size that fits beside the training is found at the first validation, and used from then on.
         self.say: Callable[[str], None] = lambda _: None
+        # The batch size that fits into memory beside the training is found at the first validation, and then kept.
         self._adaptive_batch = AdaptiveBatch(_MAX_AT_ONCE, "what is trained", lambda line: self.say(line))
 
     async def rates(self, weights: dict[str, Any] | None = None) -> SafetyRates:
-        """`weights` are loaded first; they are given if the trained model is sharded and this one is a copy."""
+        """The rates of the model. `weights` are loaded first; they are given if it is a copy of a sharded model."""
         if weights is not None:
             options = StateDictOptions(full_state_dict=True, strict=False)
             set_model_state_dict(self._module, weights, options=options)

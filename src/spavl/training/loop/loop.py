@@ -1,4 +1,4 @@
-"""The one training loop: take the micro-batches of a step, compute their losses, step. Everything else is passed in.
+"""The training loop of all objectives: take the micro-batches of a step, compute their losses, step.
 
 The micro-batches of a step are a pure function of its number. So a training that was stopped continues from its last
 checkpoint with the same micro-batches, and ends with the same weights as one that was not.
@@ -113,7 +113,7 @@ class Checkpoints:
 
 
 def _trained(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
-    """The trained weights only. torch also returns frozen weights that have a second name, and four-bit scales."""
+    """Only the trained weights. torch also returns frozen weights that have a second name, and four-bit scales."""
     named = module.named_parameters(remove_duplicate=False)
     trained = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
     return {name: values for name, values in weights.items() if name in trained}
@@ -265,7 +265,7 @@ def _without_sync(accelerator: Accelerator, module: nn.Module) -> Iterator[None]
 
 
 def shard(module: nn.Module) -> nn.Module:
-    """Shard the weights over the processes (FSDP2), block by block as the model's makers name them."""
+    """Shard the weights over the processes (FSDP2), by the blocks that the model names in `_no_split_modules`."""
     blocks = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
     for part in module.modules():
         if type(part).__name__ in blocks:
@@ -275,7 +275,7 @@ def shard(module: nn.Module) -> nn.Module:
 
 
 def _check_gradients(module: nn.Module) -> None:
-    """Refuse a model of which a parameter that is to be trained has no gradient."""
+    """Refuse a model if one of its parameters should be trained but has no gradient."""
     missed = [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
     if missed:
         then = "report this model; freeze that part of it under [training.trainable]"
@@ -284,7 +284,7 @@ def _check_gradients(module: nn.Module) -> None:
 
 
 def _stop_at_wrong_reference(distance: float) -> NoReturn:
-    """The policy is its own reference until the first step: other scores are of another model or another prompt."""
+    """Before the first step the policy is its own reference: other scores are those of another model or prompt."""
     what = f"before the first step the scores of policy and reference differ by {distance:.2g} nats a token"
     then = "report this model; with another folder as SPAVL_CACHE the reference is scored again"
     raise TrainingError(what, where="step 1", then=then)

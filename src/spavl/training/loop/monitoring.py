@@ -1,6 +1,6 @@
-"""What is measured while a training runs: its throughput and utilization of the device, and its validation.
+"""Measures throughput and utilization of the device during training, and validates the model.
 
-A validation comes every few steps. It says which step was the best, and when to stop early.
+A validation runs every few steps. It decides which step was the best, and when to stop early.
 """
 
 import json
@@ -46,10 +46,10 @@ _PEAKS: Mapping[str, tuple[float, float]] = {
 _ANOTHER = re.compile(r"\bMIG\b|Laptop|\bMax-Q\b|4090 D")
 # The size of the matrix products that measure the peak of any other GPU: large enough to occupy all of it.
 _SIDE, _PRODUCTS, _TRIES = 8192, 4, 3
-# How the metrics of a step name its samples, and the number of steps that the current throughput is averaged over.
+# The metrics of a step that count its samples, and the number of steps over which recent throughput is averaged.
 _UNITS, _RECENT = ("pairs", "answers"), 12
 _NOT_EVALUATED = wilson(0, 0)
-# The metrics of held-out pairs, where the objective has them.
+# The metrics of held-out pairs, if the objective has them.
 _METRICS = ("loss", "accuracy", "margin")
 
 
@@ -203,7 +203,7 @@ class ValidationResult(NamedTuple):
         return sum(rates) if rates or not self.held_out else self.held_out["loss"]
 
     def metrics(self) -> dict[str, float]:
-        """By the names of the curves."""
+        """The measured values, by the names of their curves."""
         rates = {"unsafe_rate": self.unsafe_rate, "over_refusal": self.over_refusal}
         measured = {name: rate.value for name, rate in rates.items() if rate.n}
         return measured | {f"held_out_{name}": value for name, value in self.held_out.items()}
@@ -262,7 +262,7 @@ class Validator:
             result = await self.validate(step)
             if self.keeps_best and distributed.from_first(lambda: result is self.best(step)):
                 self._checkpoints.save_best(self._task.module)
-            # Only when its weights are saved: a result on disk promises them.
+            # After its weights are saved: a result on disk implies that they are on disk too.
             if distributed.is_first():
                 self._remember()
         return distributed.from_first(lambda: self.is_out_of_patience(step))
@@ -293,7 +293,7 @@ class Validator:
         return min(results, key=lambda result: result.error, default=None)
 
     def is_out_of_patience(self, step: int) -> bool:
-        """Whether so many validations in a row were not better that the training stops."""
+        """Whether the last `patience` validations in a row were not better, so that training stops."""
         best = self.best(step)
         since = [result for result in self.results if best is not None and best.step < result.step <= step]
         return 0 < self._settings.patience <= len(since)

@@ -21,7 +21,7 @@ class Trackers:
 
 @contextmanager
 def tracking(name: str, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Trackers]:
-    """The tracker is closed however the training ends, so that all that was logged is sent."""
+    """Open the tracker. It is closed however training ends, so that everything that was logged is sent."""
     if not name:
         yield Trackers()
         return

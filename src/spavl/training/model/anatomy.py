@@ -57,7 +57,7 @@ def head_of(model: Any) -> Any:
 
 
 class _Anatomy:
-    """Where the language model of one model begins and ends."""
+    """The boundaries of a model's language model, towers and projector."""
 
     def __init__(self, model: Any) -> None:
         paths = {id(module): path for path, module in model.named_modules()}
@@ -120,9 +120,9 @@ _CANNOT_RUN = (AttributeError, RuntimeError, NotImplementedError, TypeError, Val
 
 
 def blank_image(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Tensor]:
-    """The inputs of a question about a blank image; which parameters are read does not depend on the image.
+    """The inputs of a question about a blank image; which parameters are read does not depend on its content.
 
-    Of several sizes it is the largest, for some parts are read of images alone that are looked at in pieces.
+    It has the largest of the sizes, because the model reads some parts only for images that it splits into tiles.
     """
     text = prompt_text(processor, "?", None)
     image = Image.new("RGB", max(sizes, key=lambda size: size[0] * size[1], default=BLANK_SIZE))
@@ -132,8 +132,8 @@ def blank_image(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[s
 def read_of(model: Any, row: Mapping[str, Tensor]) -> set[str]:
     """The names of the parameters that the logits of a row depend on.
 
-    Where it cannot be run, as without weights, what the towers make of an image is followed, and all else is
-    believed to be read; and all of the towers where that cannot be done either.
+    If the model cannot be run, as without weights, only its image features are traced, and all parameters outside the
+    towers count as read. If that fails too, all parameters count as read.
     """
     with _as_followed(model):
         try:
@@ -152,7 +152,7 @@ def _named(model: nn.Module, found: set[int]) -> set[str]:
 
 @contextmanager
 def _as_followed(model: Any) -> Iterator[None]:
-    """All parameters are leaves of the graph, nothing is random, and nothing is kept for a backward pass."""
+    """Make all parameters leaves of the graph, with nothing random and nothing saved for a backward pass."""
     free = {parameter: parameter.requires_grad for parameter in model.parameters()}
     training = {module: module.training for module in model.modules()}
     for parameter in free:
@@ -180,7 +180,7 @@ def _logits(model: Any, row: Mapping[str, Tensor]) -> Tensor:
 
 
 def _features(model: Any, row: Mapping[str, Tensor]) -> list[Tensor]:
-    """What a tower makes of an image: what goes on to the language model by its name, or all of it."""
+    """The image features: those that are passed on to the language model, if they are known by name, else all."""
     seeing = model if hasattr(model, "get_image_features") else model.model
     wanted = inspect.signature(seeing.get_image_features).parameters
     given = _given(model, {name: value for name, value in row.items() if name in wanted})
@@ -203,7 +203,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _leaves(made: Iterable[Tensor]) -> set[int]:
-    """The ids of the parameters that these tensors were made with."""
+    """The ids of the parameters from which these tensors were computed."""
     left: list[Any] = [tensor.grad_fn for tensor in made if tensor.grad_fn is not None]
     seen, found = set(left), set[int]()
     while left:

@@ -139,7 +139,7 @@ def new_model() -> LlavaForConditionalGeneration:
 
 
 def pixels_of(scenes: list[Scene]) -> Tensor:
-    """The images as the checkpoint's own image processor would give them, without its cost."""
+    """The pixel values that the checkpoint's own image processor would return, without its cost."""
     drawn = np.stack([np.asarray(draw(seen)) for seen in scenes])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 

@@ -66,8 +66,8 @@ def check_four_bits(model: Any) -> None:
 
 
 def _keep_trainable(model: Any) -> None:
-    """On processors with AVX512-BF16 bitsandbytes repacks weights at the first pass without gradients, for inference:
-    no gradient passes through them from then on.
+    """Switch off repacking: on processors with AVX512-BF16 bitsandbytes repacks weights for inference at the first pass
+    without gradients, and then no gradient passes through them.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

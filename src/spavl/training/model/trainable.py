@@ -71,13 +71,13 @@ def _check_qlora(settings: TrainingConfig) -> None:
 
 
 def disable_tf32() -> None:
-    """Images for GPUs are often shipped with TF32 switched on, and convolutions use it by default."""
+    """Switch TF32 off: container images for GPUs often switch it on, and convolutions use it by default."""
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
 
 
 def check_float32(device: torch.device) -> None:
-    """Refuse a device whose float32 products are rounded to TF32 or bfloat16, as an environment may have it."""
+    """Refuse a device that rounds float32 products to TF32 or bfloat16, which environment variables can cause."""
     if (error := float32_error(device)) > _MAX_FLOAT32_ERROR:
         raise ConfigError(
             f"a product of float32 matrices has a relative error of {error:.1g} on this device",
@@ -103,7 +103,7 @@ def save(folder: Path, model: Any, processor: Any) -> None:
     """
     saved = _as_saved(model)
     if isinstance(saved, PeftModel) and (commit := getattr(saved.get_base_model(), "commit", None)):
-        # The revision of a base model on a hub: on other weights the adapter would be another model.
+        # The revision of a base model on a hub: the adapter is only valid for those weights.
         for adapter in saved.peft_config.values():
             adapter.revision = adapter.revision or commit
     saved.save_pretrained(folder)
@@ -160,7 +160,7 @@ def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReade
 
 
 def widened(model: nn.Module) -> list[str]:
-    """The loaded weights that are kept in float32 since they are trained; without LoRA, which begins at zero."""
+    """The loaded weights that are kept in float32 because they are trained; LoRA weights are not among them."""
     return [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
 
 
@@ -170,7 +170,7 @@ def freeze_vision(model: Any) -> None:
 
 
 def rates_of(module: nn.Module, parts: TrainableConfig) -> Callable[[str], float | None]:
-    """A function from a parameter's name to the learning rate that its part has of its own, if any."""
+    """A function that returns the own learning rate of a parameter's part, by the parameter's name; None if not set."""
     own, part_of = {"vision": parts.vision_learning_rate, "projector": parts.projector_learning_rate}, parts_of(module)
     return lambda name: own.get(part_of[name])
 
@@ -191,7 +191,7 @@ def _numbers(parameter: nn.Parameter) -> int:
     return parameter.numel() if packed is None else math.prod(packed.shape)
 
 
-# Attributes by which attention, skipped layers and routers are random on their own.
+# Attributes that make attention, skipped layers and routers random, besides dropout modules.
 _RANDOM = re.compile(r"\w*(dropout|drop_prob|drop_path|layer_?drop|pdrop|jitter_noise|jitter_eps)(_prob|_rate|_p)?")
 
 
@@ -205,7 +205,7 @@ def without_dropout(model: nn.Module) -> None:
 
 
 def without_batch_statistics(model: nn.Module) -> None:
-    """Batch norms stay in evaluation mode, also when the model is set to training mode.
+    """Keep batch norms in evaluation mode, even if the model is set to training mode.
 
     Otherwise the score of an answer would depend on the other answers of its batch.
     """
@@ -220,7 +220,7 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def _is_asked(part: Part, name: str, parts: TrainableConfig) -> bool:
-    """Whether the settings say that a parameter is trained; a number of vision blocks is handled elsewhere."""
+    """Whether the settings say that a parameter is trained; `_trained_of_vision` handles a number of vision blocks."""
     if part == "vision":
         return parts.vision == "full"
     if part == "projector":
@@ -255,7 +255,7 @@ def unread(model: nn.Module, parts: TrainableConfig) -> list[str]:
 
 
 def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
-    """The longest stack of blocks, of all towers, of which a parameter is read."""
+    """The longest stack of blocks of all towers, among the stacks with a parameter in `read`."""
     stacks = [
         [f"{path}.{number}." for number in range(len(module))]
         for path, module in model.named_modules()

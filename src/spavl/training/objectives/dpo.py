@@ -1,9 +1,9 @@
-"""Direct preference optimization and its kin: a loss on pairs of answers, most often against a reference.
+"""Direct preference optimization and related losses on pairs of answers, most of them against a reference.
 
 The log-probabilities of answers under the untrained model, the reference, are scored once and cached on disk. A cached
 value depends on the files of the model (its revision covers weights, processor and chat template), in bfloat16 on which
 of its weights are trained, on the bytes of the image, the tokens of question and answer, and the code that scores them.
-All of these are in its key, so that no key is ever invalidated.
+All of these are in its key, so that no cached value becomes outdated.
 The features of a frozen vision tower are not cached: see docs/training.md.
 """
 
@@ -79,7 +79,7 @@ class ReferenceCache:
 
 
 def reference_name(settings: TrainingConfig, model: Any) -> str:
-    """What the scores of the reference depend on, besides the answers.
+    """A name of all that the scores of the reference depend on, besides the answers.
 
     In bfloat16 they also depend on which weights are trained, and so kept in float32, and on whether rows share a
     prefix: both change the rounding.
@@ -155,7 +155,7 @@ class PairBatch(NamedTuple):
     # The reference's log-probability of each answer; None for a loss without a reference.
     reference_B: Tensor | None
     weight_P: Tensor
-    # Of the whole step, of which this batch is a part.
+    # The totals of the whole step, of which this batch is a part.
     pairs: int
     chosen_tokens: int
 
@@ -169,7 +169,7 @@ class PairBatch(NamedTuple):
 
 
 class DPO(Objective[PairBatch]):
-    """Trains on pairs. Which loss, and whether it needs a reference, is said by `dpo.loss_type`."""
+    """Trains on pairs. `dpo.loss_type` names the loss, which also determines whether a reference is needed."""
 
     step_batches: StepBatches
 
@@ -193,7 +193,7 @@ class DPO(Objective[PairBatch]):
 
     @classmethod
     def validation_samples(cls, samples: Sequence[Sample], settings: TrainingConfig) -> Sequence[Sample]:
-        """Pairs of weight 0 are left out."""
+        """The pairs with a weight above 0."""
         weights = _weights(settings.dpo.weights)
         return [sample for sample in samples if weights[sample.contrast]]
 

@@ -13,7 +13,7 @@ from spavl.training.prefix_trees.logprobs import answer_token_logprobs, hidden_s
 class ScalarHead(nn.Module):
     """One number for each hidden state. It is initialized to zero.
 
-    Written out, so that autocast keeps it in its own precision: a reward in bfloat16 would be rounded.
+    It is not an nn.Linear, so that autocast keeps it in its own precision: a reward in bfloat16 would be rounded.
     """
 
     def __init__(self, model: Any) -> None:

@@ -1,4 +1,4 @@
-"""What guards and judges are given about the questions of a training."""
+"""The inputs of guards and judges for the questions of a training."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from spavl.store.question_facts import categories_in
 
 
 class TrainingJudgeInputs(NamedTuple):
-    """`subjects` are what the images show, where that is known; `leaves` are those of the taxonomy, by name."""
+    """`subjects` are what the images show, None if unknown; `leaves` are those of the taxonomy, by name."""
 
     image: Callable[[str], bytes]
     subjects: Mapping[str, str | None]

@@ -1,4 +1,4 @@
-"""Losses as pure functions of log-probabilities. A name's ending tells its axes: B rows, P pairs, T tokens, V words."""
+"""Losses as pure functions of log-probabilities. A name ends with its axes: B rows, P pairs, T tokens, V vocabulary."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -48,7 +48,7 @@ def hinge(margin_P: Tensor, beta: float) -> Tensor:
 
 
 def ipo(margin_P: Tensor, beta: float) -> Tensor:
-    """IPO: the squared distance to a log-ratio of 1 / (2 beta), so that sure pairs are not overfitted
+    """IPO: the squared distance to a log-ratio of 1 / (2 beta), so that unambiguous pairs are not overfitted
     (arXiv 2310.12036)."""
     return (margin_P / beta - 1 / (2 * beta)).square()
 

@@ -1,4 +1,4 @@
-"""From a data set to the micro-batches of a step: which samples, which answers of them, and how they are packed.
+"""Makes the micro-batches of a step from a data set: chooses samples and their answers, and packs them.
 
 The order of samples differs between epochs and is the same in every run with one seed.
 """
@@ -94,10 +94,10 @@ T = TypeVar("T")
 
 
 class SampleOrder:
-    """The samples of each step, shuffled again in each epoch. Each sample is in one step of an epoch.
+    """The samples of each step, shuffled in each epoch. Each sample is in one step of an epoch.
 
-    `of="images"` keeps all samples of an image in one step, so that they share its pass; only an image with more
-    samples than a step is split. The number of samples of a step so varies by about those of one image. `of="pairs"`
+    `of="images"` keeps all samples of an image in one step, so that they share its vision pass; only an image with more
+    samples than a step is split. So the number of samples per step varies by about those of one image. `of="pairs"`
     shuffles single samples.
     """
 
@@ -146,7 +146,7 @@ def _by_image(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 
 def _parts(samples: list[T], most: int) -> Iterator[list[T]]:
-    """As few parts as possible of at most so many samples, of equal size as far as possible."""
+    """As few parts as possible of at most `most` samples, as equal in size as possible."""
     number = math.ceil(len(samples) / most)
     edges = [len(samples) * place // number for place in range(number + 1)]
     return (samples[begin:end] for begin, end in pairwise(edges))
@@ -167,10 +167,10 @@ def pack_by_tokens(
     processes: int = 1,
     image: Callable[[T], str] = attrgetter("blob"),
 ) -> list[list[T]]:
-    """The samples of a step as micro-batches of at most so many tokens: as few and as equal as possible.
+    """The samples of a step as micro-batches of at most `most` tokens: as few and as equal as possible.
 
     The samples of an image stay together if they fit. A single sample with more tokens is a micro-batch of its own.
-    There is a micro-batch for each process, as long as there are images for all.
+    There is a micro-batch for each process, if there are enough images.
     """
     images = [list(about) for _, about in groupby(samples, image)]
     found = [part for about in images for part in _split(about, tokens, most)]
@@ -204,7 +204,7 @@ def _split(samples: list[T], tokens: Callable[[Sequence[T]], int], most: int) ->
     yield from _split(samples[half:], tokens, most)
 
 
-# Samples of the first step that are checked before it.
+# The number of samples of the first step that are checked before training.
 _CHECKED = 8
 # The answers of some samples that an objective scores.
 AnswersOf = Callable[[Sequence[Sample]], Sequence[AnswerToScore | SampledAnswer]]

@@ -1,4 +1,4 @@
-"""What a training notes in its manifest. The parts are what each step of a training adds to the record."""
+"""The notes of a training in its manifest, in parts: one for each phase of the training."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
@@ -15,9 +15,9 @@ class ModelNotes(NamedTuple):
     pairs: int
     # By part of the model: "trained of all".
     parameters: Mapping[str, str]
-    # Parameters that should be trained and are read by nothing.
+    # Parameters that should be trained, but that the model does not read.
     unread: tuple[str, ...] | None = None
-    # Matrices of the language model without LoRA, and how many numbers each has.
+    # Matrices of the language model without LoRA, and the number of parameters of each.
     without_lora: Mapping[str, int] | None = None
 
 
@@ -26,14 +26,14 @@ class PreparationNotes(NamedTuple):
 
     # DPO: pairs whose reference scores were in the cache.
     references_from_cache: int | None = None
-    # SFT: answers that are taught.
+    # SFT: the number of answers that are trained on.
     answers: int | None = None
-    # PPO: questions that are asked.
+    # PPO: the number of questions.
     questions: int | None = None
 
 
 class OrderingNotes(NamedTuple):
-    """The rate of pairs that a reward model puts in order."""
+    """The rate of pairs that a reward model ranks correctly."""
 
     taught_pairs_in_order: Estimate | None = None
     held_out_pairs_in_order: Estimate | None = None
@@ -51,7 +51,7 @@ class SpeedNotes(NamedTuple):
 
 
 class ValidationNotes(JsonRecord):
-    """One validation; it is explained at `ValidationResult`."""
+    """One validation; see `ValidationResult`."""
 
     step: int
     unsafe_rate: JsonEstimate
@@ -79,7 +79,7 @@ class TrainingNotes(StageNotes):
     peak_megabytes: int | None = None
     peak: str | None = None
     validations: tuple[ValidationNotes, ...] | None = None
-    # Of the reward model that was trained before the policy.
+    # The notes of the reward model that was trained before the policy.
     reward_model: Optional["TrainingNotes"] = None
 
 

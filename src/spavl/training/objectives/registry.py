@@ -1,11 +1,11 @@
-"""The training objectives by their names in the settings, and what each of them is given and must provide.
+"""The training objectives by their names in the settings, with their inputs and the interface that they implement.
 
 To add an objective:
 1. Write a subclass of `Objective` in a module of its own; `objectives/sft.py` is the shortest one.
-2. Add its name and its place to `OBJECTIVES`.
+2. Add its name and its import path to `OBJECTIVES`.
 3. Add the name to `TrainingConfig.algorithm`.
 
-An objective is imported when it is used, so this module lies below all of them and loads none.
+An objective is imported when it is used, so this module imports none of them.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +37,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveInputs:
-    """All that an objective is made of. A run adds the parts with a default where the objective needs them."""
+    """The inputs of an objective. Those with a default are added by a run, if the objective needs them."""
 
     model: Any
     processor: Any
@@ -47,9 +47,9 @@ class ObjectiveInputs:
     seed: int
     # The cache of the reference's log-probabilities.
     cache: "ReferenceCache | None" = None
-    # For a reward model: by how many grades of harm the answers of a sample differ, by the sample's id.
+    # For a reward model: the difference of the grades of harm of a sample's answers, by the sample's id.
     harm_gaps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    # For PPO: what rewards answers, the folder where rollouts are kept, and the server that samples answers, if any.
+    # For PPO: the rewarder, the folder of the rollouts, and the server that samples answers, if any.
     rewarder: "Rewarder | None" = None
     rollouts: Path = Path()
     sampler: "RemoteSampler | None" = None
@@ -86,7 +86,7 @@ class Objective(ABC, Generic[B]):
     def with_run(
         cls, inputs: ObjectiveInputs, context: StageContext[TrainingConfig], trained: Any, folder: Path
     ) -> ObjectiveInputs:
-        """Add the parts that only a run can give. `trained` is the model in the form in which it is saved."""
+        """Add the inputs that only a run has. `trained` is the model in the form in which it is saved."""
         return inputs
 
     @classmethod
@@ -96,7 +96,7 @@ class Objective(ABC, Generic[B]):
 
     @abstractmethod
     def prepare(self, screen: Screen) -> PreparationNotes:
-        """Do once, before the first step, what all steps need; returns notes for the manifest."""
+        """Prepare all steps, once before the first step; returns notes for the manifest."""
 
     @property
     def unprepared(self) -> float:
@@ -104,7 +104,7 @@ class Objective(ABC, Generic[B]):
         return 0.0
 
     def prepare_step(self, number: int) -> None:
-        """Do for the samples of one step what `prepare` does for all."""
+        """Prepare one step only, as `prepare` does for all steps."""
         return
 
     def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> OrderingNotes:
@@ -112,11 +112,11 @@ class Objective(ABC, Generic[B]):
         return OrderingNotes()
 
     def save_beside(self, folder: Path, notes: Mapping[str, object]) -> None:
-        """Write into the checkpoint what the model alone does not hold."""
+        """Write into the checkpoint what the model's own files do not contain."""
         return
 
     def write_tables(self, run: RunFolder, steps: int) -> None:
-        """Write tables of what happened in the steps that were taken."""
+        """Write tables of the steps that were taken."""
         return
 
 

@@ -49,9 +49,9 @@ class RewardBatch(NamedTuple):
     """Some pairs of a step: all chosen answers, then all rejected ones."""
 
     rows: TreeBatch
-    # The margin that is required of each pair.
+    # The margin of each pair in the loss.
     margin_P: torch.Tensor
-    # Of the whole step, of which this batch is a part.
+    # The pairs of the whole step, of which this batch is a part.
     pairs: int
 
 
@@ -157,7 +157,7 @@ class RewardModel:
     def score(self, answers: Sequence[AnswerToScore], image: Callable[[str], bytes]) -> list[float]:
         """The rewards of answers. An empty answer is the end token alone.
 
-        The first answers are checked as before a training, since sharing was checked on another model.
+        The first answers are checked like those before training, since sharing was checked on another model.
         """
         batches = BatchMaker(self._scorer.model, self._processor, image, self._settings.share_prefixes)
         end = (turn_of(self._processor).end_token,)
@@ -206,7 +206,7 @@ def _won(margin_P: torch.Tensor) -> torch.Tensor:
 
 
 def _harm_gaps(run: RunFolder, samples: Sequence[Sample]) -> dict[str, float]:
-    """By how many grades of harm the two answers of each sample differ, where the judge graded them."""
+    """The difference of the grades of harm of each sample's answers, if the judge graded them."""
     if not run.manifest("preferences"):
         return {}
     preferences = {preference.id: preference for preference in run.read("preferences", Preference)}

@@ -1,4 +1,4 @@
-"""PPO: the policy is trained on its own answers, whose tokens share the credit for the rewards."""
+"""PPO: the policy is trained on its own answers, with the reward of an answer assigned to its tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -58,7 +58,7 @@ class PPOBatch(NamedTuple):
     kl_coef: float
     # The fraction of the rollout's answers that are in this batch.
     fraction: float
-    # Of the whole step, of which this batch is a part.
+    # The totals of the whole step, of which this batch is a part.
     tokens: int
     chosen_tokens: int
     answers: int
@@ -102,7 +102,7 @@ class PPO(Objective[PPOBatch]):
 
     @classmethod
     def validation_samples(cls, samples: Sequence[Sample], settings: TrainingConfig) -> Sequence[Sample]:
-        """PPO has no loss on pairs."""
+        """None, because PPO has no loss on pairs."""
         return ()
 
     def prepare(self, screen: Screen) -> PreparationNotes:

@@ -1,4 +1,4 @@
-"""What rewards the answers of the policy: a reward model, or any guard or judge."""
+"""Rewards for the answers of the policy: from a reward model, or from any guard or judge."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -87,7 +87,7 @@ def reward_of_verdict(verdict: GuardVerdict, harmful: bool | None) -> float:
 def _all_at_once(reward: Callable[[RewardInput], Awaitable[float]]) -> Rewarder:
     """Called from the training thread; the calls to models run in the event loop of the main thread.
 
-    Of several processes only the first one asks, since only it writes to the ledger.
+    Only the first process calls them, since only it writes to the ledger.
     """
     event_loop = asyncio.get_running_loop()
 

@@ -1,6 +1,6 @@
 """Rollouts on disk: the answers sampled for a step, with rewards and scores, so that a stopped training can continue.
 
-A rollout is one JSON file. Numbers are read back bit by bit.
+A rollout is one JSON file. Numbers are read back exactly.
 """
 
 import json

@@ -67,7 +67,7 @@ class RolloutMicroBatch:
 
     @cached_property
     def rows(self) -> TreeBatch:
-        """Made when it is used, so that each process makes only its own."""
+        """The batch, made on first use, so that each process makes only its own."""
         return self._batches.of(self._answers)
 
     @cached_property
@@ -89,7 +89,7 @@ class RolloutMicroBatch:
 
 
 class RolloutScores(NamedTuple):
-    """Of each token of an answer: its log-probability under policy and reference, and its value."""
+    """For each token of an answer: its log-probability under policy and reference, and its value."""
 
     logprobs: list[float]
     reference: list[float]
@@ -106,7 +106,7 @@ class RolloutCollector:
         self.batches = BatchMaker(scorer.model, inputs.processor, inputs.image, self._config.share_prefixes)
         self.sampler: RemoteSampler | None = inputs.sampler
         self._reference = WeightSnapshot(scorer.model)
-        # The weights that the server has, and those that sampled this rollout if they are not the current ones.
+        # The weights on the server, and the weights that sampled this rollout if they are not the current ones.
         self._pushed = self._reference if self._config.ppo.publish_every == 0 else None
         self._sampled_with: WeightSnapshot | None = None
         at_once = max(1, _MAX_ROWS_SAMPLED_AT_ONCE // self._per_question)

@@ -37,7 +37,7 @@ class SamplingPrompt(NamedTuple):
 def sample_answers(
     model: Any, processor: Any, prompts: Sequence[SamplingPrompt], per_prompt: int
 ) -> list[tuple[int, ...]]:
-    """So many answers to each prompt, as tokens. The last one is an end token unless the answer was cut off."""
+    """`per_prompt` answers to each prompt, as tokens. The last token is an end token unless the answer was cut off."""
     texts = [prompt_text(processor, each.question, None) for each in prompts]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
@@ -51,7 +51,7 @@ def sample_answers(
 def sample_after(
     model: Any, inputs: Mapping[str, Tensor], requests: Sequence[Request], ends: set[int]
 ) -> list[tuple[int, ...]]:
-    """Sample an answer to each request. Each prompt in `inputs` serves an equal number of consecutive requests.
+    """Sample an answer to each request. Each prompt in `inputs` is used for an equal number of consecutive requests.
 
     A policy may sample an image token, for which there is no image: the answer ends there. If the token were masked
     instead, the policy would never learn that it is wrong.
@@ -59,7 +59,7 @@ def sample_after(
     _refuse_without_cache(model)
     per_prompt, most = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens
     image_tokens = image_tokens_of(model)
-    # Not the generation config of the model, which may have penalties: samples must be of the policy itself.
+    # Not the model's generation config, which may have penalties: samples must come from the unmodified policy.
     plain = {"eos_token_id": sorted(ends | image_tokens), "pad_token_id": min(ends), "do_sample": False}
     rng = LogitsProcessorList([SeededSampling(requests)])
     with _generating(model):
@@ -106,7 +106,7 @@ def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
 
 
 def _repeat_rope_deltas(model: Any, per_prompt: int) -> None:
-    """Qwen keeps the offset of the positions after each image in the model."""
+    """Repeat the position offsets after images, which Qwen models keep as an attribute."""
     inner = getattr(model, "model", model)
     if getattr(inner, "rope_deltas", None) is not None:
         inner.rope_deltas = inner.rope_deltas.repeat_interleave(per_prompt, 0)
@@ -114,7 +114,7 @@ def _repeat_rope_deltas(model: Any, per_prompt: int) -> None:
 
 @contextmanager
 def _generating(model: Any) -> Iterator[None]:
-    """Evaluation mode, since gradient checkpointing disables the cache in training mode. Forget the batch after it."""
+    """Switch to evaluation mode, since gradient checkpointing disables the cache in training mode; then reset."""
     was_training = model.training
     model.eval()
     try:

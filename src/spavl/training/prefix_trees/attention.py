@@ -1,10 +1,10 @@
 """Attention over prefix trees: which models support it, and how it is computed segment by segment.
 
-A mask over a whole row would compute every pair of tokens and discard most of them: three questions with two answers
-each see nothing of each other. By segments, each is one call of the usual kernel with its built-in causal mask.
+Attention with a mask over a whole row would compute all pairs of tokens and discard most of them: the questions and
+answers of other branches are not visible. By segments, each is one call of the usual kernel with its causal mask.
 
-The last layer is computed only where its output is read. Later tokens see its keys and values of the image, but
-nothing reads its output there. The places that are left out are filled with zeros.
+The last layer is computed only at places whose output is read. Later tokens need the layer's keys and values of the
+image, but not its output there. The other places are filled with zeros.
 
 A model family is listed here only when the tests have shown that sharing gives the scores and gradients of its plain
 rows. Any other model is trained row by row, and so is one whose language model cannot attend by segments.
@@ -37,7 +37,7 @@ class TreeSegment(NamedTuple):
 
     length: int
     above: tuple[int, ...]
-    # Whether their output is read: that of answers, and of the token before each.
+    # Whether the output of the segment is read: at the tokens of answers, and at the token before each answer.
     read: bool
 
 
@@ -46,7 +46,7 @@ Forks = tuple[TreeSegment, ...]
 
 
 def forks_of(trees: Iterable[tuple[PrefixTree, Iterable[int]]]) -> Forks:
-    """The segments of trees beside each other, each tree given with the places where it is read."""
+    """The segments of adjacent trees, each tree given with the places where it is read."""
     found: list[TreeSegment] = []
     for tree, read_at in trees:
         first, read = len(found), {tree.segments[place] for place in read_at}
@@ -109,9 +109,9 @@ AttentionMaskInterface.register(BY_SEGMENTS, sdpa_mask)
 
 
 def read_last_layer_only_where_asked(model: Any) -> None:
-    """From now on. Calls without forks, such as generation, compute all of the layer.
+    """Change the model so that it does. Calls without forks, such as generation, compute the whole layer.
 
-    Layers of other parts (Phi-3's has queries, keys and values in one) are computed whole.
+    Layers with other modules are computed whole, such as Phi-3's, with queries, keys and values in one projection.
     """
     layer: Any = layers_of(model)[-1]
     attention = getattr(layer, "self_attn", None)
@@ -127,19 +127,19 @@ def read_last_layer_only_where_asked(model: Any) -> None:
 
 
 def layers_of(model: Any) -> nn.ModuleList:
-    """The language model's, by whatever name: its longest stack."""
+    """The layers of the language model: its longest stack of modules, whatever its name."""
     stacks = [module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)]
     return max(stacks, key=len)
 
 
 class _Reader:
-    """Where the layer is read in the pass under way."""
+    """The places at which the last layer is computed in the current forward pass."""
 
     def __init__(self) -> None:
         self._place_N: Tensor | None = None
 
     def begin(self, layer: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Called again where gradient checkpointing computes the layer again."""
+        """Also called again if gradient checkpointing recomputes the layer."""
         forks: Forks | None = named.get("forks")
         if forks is None:
             self._place_N = None
@@ -160,23 +160,23 @@ class _Reader:
         if self._place_N is None:
             return made
         if isinstance(made, tuple):
-            # Some experts also return their routing, for a loss that is not used here.
+            # Some mixtures of experts also return their routing, for a loss that is not used here.
             return (self.widen(part, given, made[0]), *made[1:])
         return made.new_zeros(1, self._tokens, made.shape[2]).index_copy(1, self._place_N, made)
 
 
 class PlainRows(NamedTuple):
-    """The plain rows behind a batch, for models whose positions depend on where images stand."""
+    """The plain rows of a batch, for models whose positions depend on the positions of images."""
 
     ids_RT: Tensor
     filled_RT: Tensor
     images: Mapping[str, Tensor]
-    # Which image each row shows.
+    # The image of each row.
     image_R: list[int]
 
 
 class MaskInputs(NamedTuple):
-    """What masks are made of: which tokens see each other by the tree, their depths, and the places of images."""
+    """The inputs of a mask: which tokens see each other in the tree, their depths, and the places of images."""
 
     visible_BTT: Tensor
     depth_BT: Tensor
@@ -188,7 +188,7 @@ Mask = Tensor | dict[str, Tensor]
 
 
 class ModelFamily(NamedTuple):
-    # What rows with one image may share: the image, the whole prompt, or nothing.
+    # What rows about one image may share: the image, the whole prompt, or nothing.
     shares: Literal["image", "prompt", "nothing"]
     why: str
     # The position of the first token.
@@ -202,7 +202,7 @@ class ModelFamily(NamedTuple):
 
 
 def refuse_encoder_decoder(model: Any) -> None:
-    """A row of tokens holds question and answer; encoders and decoders read them apart."""
+    """Refuse encoder-decoder models: a row holds question and answer, which these read separately."""
     texts = (model.config, getattr(model.config, "text_config", None))
     if any(getattr(config, "is_encoder_decoder", False) for config in texts):
         what = f"a {type(model).__name__} reads a question in one part and writes its answer in another"
@@ -224,7 +224,7 @@ def family_of(model: Any) -> ModelFamily:
 
 
 def _why_not_by_segments(model: Any) -> str | None:
-    """A LLaVA may have any language model; its attention must be replaceable."""
+    """Why a model cannot attend by segments, or None if it can: a LLaVA may have any language model."""
     attention = model.config.get_text_config()._attn_implementation
     if attention not in ("sdpa", BY_SEGMENTS):
         return f"its language model attends by {attention!r}, which knows no segments"
@@ -282,7 +282,7 @@ def _both_ways(seen: MaskInputs, among_BT: Tensor) -> Tensor:
     return among_BT[:, :, None] & among_BT[:, None, :] & of_one_tree_BTT
 
 
-# The kinds of layers in which a token sees its ancestors and nothing else, all of them or the nearest.
+# The kinds of layers in which a token sees only its ancestors, either all of them or the nearest.
 _BY_ATTENTION = {"full_attention", "sliding_attention"}
 _PLAIN = ModelFamily("image", "a token sees what stands before it, and nothing else")
 _QWEN = _PLAIN._replace(row_positions=_rotary_by_image)

@@ -1,4 +1,4 @@
-"""The tensors of one forward pass: trees beside each other in rows, and the places of their answers."""
+"""The tensors of one forward pass: trees packed into rows, and the places of their answers."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ class TreeBatch(NamedTuple):
 
     @property
     def is_of_trees(self) -> bool:
-        """Plain rows have the mask of two axes that every model knows."""
+        """Whether rows are trees; plain rows have the usual mask with two axes."""
         mask = self.inputs["attention_mask"]
         return isinstance(mask, dict) or mask.dim() == 4
 
@@ -45,13 +45,13 @@ class PlacedTree(NamedTuple):
     start: int
 
     def read_at(self) -> Iterator[int]:
-        """The tree's places that scores and rewards are read off: an answer's, and the one right before it."""
+        """The places at which scores and rewards are read: those of answers, and the place before each answer."""
         for path, places in zip(self.group.paths, self.tree.places, strict=True):
             yield from places[path.answer - 1 :]
 
 
 def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: bool = True) -> TreeBatch:
-    """Rows as trees, one for each image, so far as the model's family allows it; `share=False`: as plain rows."""
+    """Rows as trees, one for each image if the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, images, marks = encode(processor, rows, family.shares)
     groups = [group._replace(paths=_without_last_marks(group.paths, image_tokens_of(model))) for group in groups]
@@ -61,7 +61,7 @@ def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: boo
 
 
 def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> list[TokenPath]:
-    """A policy's answer ends where it sampled an image token: the token is scored, and another one is the input there.
+    """A policy's answer ends at a sampled image token: that token is scored, and another one is the input there.
 
     The model would look for an image there. No later token depends on the last token of an answer.
     """
@@ -74,7 +74,7 @@ def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> li
 
 
 def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], images: Mapping[str, Tensor]) -> TreeBatch:
-    """Trees of groups of rows: all in one row where attention goes by segments, or in rows of the longest's length."""
+    """The trees of groups: in a single row if attention is by segments, else in rows as long as the longest tree."""
     grown = [(group, grow(group.paths)) for group in groups]
     lengths = [len(tree.tokens) for _, tree in grown]
     trees = _beside_each_other(grown, room=sum(lengths) if family.mask is None else max(lengths))
@@ -109,7 +109,7 @@ def _seen(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Ten
 
 
 def _beside_each_other(grown: Sequence[tuple[ImageGroup, PrefixTree]], room: int) -> list[PlacedTree]:
-    """In the groups' order, which is the order of their images."""
+    """The trees packed into rows, in the order of the groups, which is that of their images."""
     laid: list[PlacedTree] = []
     row = start = 0
     for group, tree in grown:
@@ -130,7 +130,7 @@ def _rows(groups: Sequence[ImageGroup], images: Mapping[str, Tensor]) -> PlainRo
 
 
 def _positions_by_row(positions_ART: Tensor, trees: Sequence[PlacedTree], shape: tuple[int, int]) -> Tensor:
-    """A token has the position that it has in its row; rows that share a token agree on it."""
+    """The positions of plain rows, moved to the places of the tree; rows that share a token agree on its position."""
     positions_ABT = torch.zeros((len(positions_ART), *shape), dtype=torch.long)
     number = 0
     for _, tree, row, start in trees:

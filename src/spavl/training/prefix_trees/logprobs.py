@@ -1,7 +1,7 @@
 """The log-probabilities of answers: one forward pass, and logits at the places of answer tokens only.
 
-Models cap their logits, scale them or leave words out, each in code of its own. None of it is written again here: the
-model's own forward runs on hidden states that are there already, in place of the pass that would compute them.
+Models cap their logits, scale them or leave words out, each in its own code. That code is not duplicated here: the
+model's own forward runs on hidden states that are already computed, in place of the pass that would compute them.
 """
 
 import functools
@@ -29,7 +29,7 @@ _WORDS_AT_ONCE = 16384
 
 
 def has_states(model: Any) -> bool:
-    """Whether the hidden states can be computed without logits by `model.model`, with the head beside it."""
+    """Whether `model.model` computes hidden states without logits, with the head as `model.lm_head`."""
     return all(isinstance(getattr(model, name, None), nn.Module) for name in ("model", "lm_head"))
 
 
@@ -46,7 +46,7 @@ def logits_of_states(model: Any, states_TH: Tensor) -> Tensor:
 
 
 def logits_of_rows(model: Any, inputs: Mapping[str, Any]) -> Tensor:
-    """[B, T, V] of plain rows at all places, for models whose hidden states cannot be computed alone."""
+    """[B, T, V] of plain rows at all places, for models whose hidden states cannot be computed without logits."""
     with _HeadInSinglePrecision(model, model.device):
         logits_BTV: Tensor = model(**inputs, use_cache=False).logits
     # Some models put image features before the first token, and return logits there too.
@@ -76,13 +76,13 @@ def _giving(base: nn.Module, states_1TH: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _exact(device: torch.device) -> Iterator[None]:
-    """No autocast: what a forward does after its head is not rounded either."""
+    """Disable autocast, so that the operations after the head are not rounded either."""
     with torch.autocast(device.type, enabled=False):
         yield
 
 
 class _HeadInSinglePrecision(TorchFunctionMode):
-    """The product with the head's weight is in float32: in bfloat16 a logit of 20 is rounded to eighths."""
+    """Computes the product with the head's weight in float32: bfloat16 rounds a logit of 20 to eighths."""
 
     def __init__(self, model: Any, device: torch.device) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def _in(factors: torch.dtype | None, values: Tensor) -> Tensor:
 
 
 def _times(one: Tensor, other: Tensor) -> Tensor:
-    """The product of two matrices in single precision, whatever they are kept in."""
+    """The product of two matrices in single precision, whatever their dtype."""
     if one.is_cuda and one.dtype == other.dtype and one.dtype in HALF:
         return torch.mm(one, other, out_dtype=torch.float32)
     # Autocast would round the factors and the result again.
@@ -149,12 +149,12 @@ def _times(one: Tensor, other: Tensor) -> Tensor:
         return one.float() @ other.float()
 
 
-# Logits are computed for so many answer tokens at once: all of them would need more memory than the model.
+# The number of answer tokens whose logits are computed at once: all of them would need more memory than the model.
 _LOGITS_AT_ONCE = 1024
 
 
 class Scorer(nn.Module):
-    """A model as the loop trains it: called with a batch, it gives every answer token's log-probability."""
+    """A model as the loop trains it: called with a batch, it returns the log-probability of every answer token."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class Scorer(nn.Module):
 
 
 def answer_token_logprobs(model: Any, batch: TreeBatch) -> Tensor:
-    """The log-probability of every answer token; words are scored at the answers' places only."""
+    """The log-probability of every answer token; logits are computed at the places of answers only."""
     if has_states(model):
         return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
     logits_BTV = logits_of_rows(model, _moved(batch.inputs, model.device))
@@ -240,12 +240,12 @@ def sum_by_answer(logprobs_T: Tensor, batch: TreeBatch) -> Tensor:
 
 
 def answer_lengths(batch: TreeBatch) -> Tensor:
-    """How many tokens each answer has, its end token among them."""
+    """The number of tokens of each answer, including its end token."""
     return batch.answer_T.bincount(minlength=batch.answers)
 
 
 def computing_in(precision: str, model: Any) -> torch.autocast:
-    """The autocast of the loop, for all that is computed beside it: frozen weights may have another dtype."""
+    """The autocast of the loop, for computations outside it: frozen weights may have another dtype."""
     return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

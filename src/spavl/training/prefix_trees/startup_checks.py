@@ -4,8 +4,8 @@
 changes a score by no more than the rounding of half precision does. So scores and gradients are compared in single
 precision, whatever the weights are stored in and the loop computes in.
 
-`check_scores`: plain rows score as the code of the model's makers scores them, that is their processor on a whole
-conversation and their forward with all logits. This finds wrong marks of tokens, positions, or a missing cap on logits.
+`check_scores`: plain rows get the scores of the model's own code, that is of its processor on a whole conversation and
+its forward pass with all logits. This finds wrong token types, wrong positions, or a missing cap on logits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ class SharingError(NamedTuple):
 
 
 class InSinglePrecision(TorchFunctionMode):
-    """Half-precision tensors are converted where they are used: a second, converted model would not fit."""
+    """Converts half-precision tensors where they are used: a second, converted model would not fit into memory."""
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, given: Any = (), named: Any = None) -> Any:
         given, named = tree_map(_widened, (given, named or {}))
@@ -98,7 +98,7 @@ def _scores_apart(model: Any, trees: TreeBatch, plain: TreeBatch) -> float:
 def _gradients_apart(
     model: Any, processor: Any, rows: Sequence[ScoredRow], norms: Sequence[nn.Parameter]
 ) -> float | None:
-    """Plain rows one by one, which needs no more memory than their tree."""
+    """The relative difference of gradients. Plain rows run one by one, which needs no more memory than their tree."""
     trees = make_batch(model, processor, rows)
     plain = [make_batch(model, processor, [row], share=False) for row in rows]
     try:
@@ -110,9 +110,9 @@ def _gradients_apart(
 
 
 def _gradients(model: Any, batch: TreeBatch, first: int, norms: Sequence[nn.Parameter]) -> Tensor:
-    """The gradients of a sum in which each answer has another weight, as in DPO.
+    """The gradients of a sum of logits in which each answer has another weight, as in DPO.
 
-    Of logits, not log-probabilities: if a model is sure, the gradients of those are as small as their rounding.
+    It is not a sum of log-probabilities: if a model is certain, their gradients are as small as their rounding errors.
     """
     hidden_TH = hidden_states(model, batch)[batch.row_T, batch.place_T]
     logit_T = (hidden_TH * model.lm_head.weight[batch.token_T.to(hidden_TH.device)]).sum(-1)
@@ -157,7 +157,7 @@ def in_single_precision(model: Any) -> Iterator[None]:
                 module.gradient_checkpointing = True
 
 
-# Rows that are compared; they differ in length and image, so that the batch is padded.
+# The number of rows that are compared; they differ in length and image, so that the batch is padded.
 _COMPARED = 6
 # The largest rounding error of the log-probability of a token in float32.
 _SCORE_ROUNDING = 1e-3
@@ -173,7 +173,7 @@ def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float
             own = [_own_scores(model, processor, row) for row in compared]
         except SpavlError:
             raise
-        except Exception as error:  # a model of any kind, given what it may not have been made for
+        except Exception as error:  # any model, with inputs for which it may not be made
             what = f"{type(model).__name__} does not score what its processor makes of a conversation: {error}"
             raise TrainingError(what, where=model.name_or_path, then="train another model") from error
         batch = make_batch(model, processor, compared, share=False)
@@ -186,9 +186,9 @@ def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float
 
 
 def _rows_to_compare(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """The last row, which is the longest of a training, the longest of each kind, and one of each image size.
+    """The last row, which is the longest of the training, the longest of each third, and one of each image size.
 
-    Answers come kind by kind, chosen, rejected, and those under a blank image: each third has another kind.
+    Answers come kind by kind (chosen, rejected, and those under a blank image), so each third contains other kinds.
     """
     last, third = [rows[-1]], -(-len(rows) // 3)
     longest = [max(rows[first : first + third], key=_length) for first in range(0, len(rows), third)]
@@ -223,7 +223,7 @@ def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
 
 @contextmanager
 def _asked(model: Any) -> Iterator[None]:
-    """In evaluation mode."""
+    """Run in evaluation mode, and restore the modes of all modules afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -263,7 +263,7 @@ def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str,
 
 
 def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, answer: str, text: str) -> None:
-    """The template of a whole chat is what a model is trained on: prompt and answer must give the same text."""
+    """Refuse a template whose text of a whole chat, on which models are trained, is not that of prompt and answer."""
     whole = written_by_template(processor, turn, prompt_messages(row.question, row.system), answer)
     if whole is not None and whole != (ours := text + said_in(turn, answer)):
         same = next((k for k, (one, other) in enumerate(zip(whole, ours, strict=False)) if one != other), len(ours))
@@ -274,7 +274,7 @@ def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, ans
 
 
 def _written(ids: Sequence[int], spoken: Sequence[int]) -> int:
-    """How many tokens of an answer end these ids: all, all but the end token, or none."""
+    """The number of the answer's tokens at the end of these ids: all, all but the end token, or none."""
     for length in (len(spoken), len(spoken) - 1):
         if length and list(ids[-length:]) == list(spoken[:length]):
             return length

@@ -1,4 +1,4 @@
-"""From questions, images and answers to rows of tokens, and rows with common prefixes laid out as a tree.
+"""Tokenizes questions, images and answers to rows, and lays out rows with common prefixes as a tree.
 
 Three questions about one image with two answers each are six rows that all begin with the
 image's several hundred tokens. As a trie they are one short sequence:
@@ -7,9 +7,9 @@ image's several hundred tokens. As a trie they are one short sequence:
                    │          └ answer          depth:   0 …                12     12
                    └ question ┬ …
 
-Each token sees its ancestors alone and stands at its depth, as it would in its own row, so a
-model gives it the same log-probability and the same gradient (up to rounding).
-Each image is processed once. Counting reads no pixel: images of one size have the same number of tokens.
+Each token sees only its ancestors and has its depth as its position, as it would in its own
+row, so a model gives it the same log-probability and the same gradient (up to rounding).
+Each image is processed once. Counting reads no pixels: images of one size have the same number of tokens.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -98,8 +98,8 @@ def visible(tree: PrefixTree) -> NDArray[np.bool_]:
     return np.tril(sees[np.ix_(of, of)])
 
 
-# What processors return per token besides `input_ids`. It is extended for an answer: its tokens are marked with 0, and
-# see images as the last token of the prompt does.
+# Outputs of processors per token, besides `input_ids`. They are extended for an answer: its tokens are marked with 0,
+# and see images as the last token of the prompt does.
 _MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image_embeds_position_mask")
 _LOOKS = ("cross_attention_mask", "image_attention_mask")
 
@@ -200,7 +200,7 @@ def _is_empty(answer: str | tuple[int, ...]) -> bool:
 
 
 def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
-    """The number of equal tokens after the image's placeholder."""
+    """The number of equal tokens at the end of both, after the image's placeholder."""
     begin = 0
     while begin < len(bare) and bare[begin] == spread[begin]:
         begin += 1
@@ -216,7 +216,7 @@ _SHAPES = ((64, 64), (336, 336), (300, 200), (250, 900), (1400, 500), (1200, 160
 
 
 class CountedRow(NamedTuple):
-    """What the length of a row depends on."""
+    """The parts of a row that its length depends on."""
 
     image: str
     size: Size
@@ -248,7 +248,7 @@ class TokenCounter:
         return self._spread[size]
 
     def longest(self, size: Size, question: str, answers: Iterable[str], sampled: int = 0) -> int:
-        """The length of the longest row of a question, to which an answer of so many tokens may be sampled too."""
+        """The length of the longest row of a question, which may also get an answer of `sampled` tokens."""
         rows = [self.row(question, answer) for answer in answers]
         return self.spread(size) + max(rows[0].answer + sampled, *(len(row.tokens) for row in rows))
 
@@ -269,7 +269,7 @@ class TokenCounter:
 
     @cached_property
     def _own_count_lacks(self) -> int | None:
-        """What the processor's own count leaves out, if it is the same for all sizes; else None, and it is not used."""
+        """The tokens that the processor's own count misses; None if they differ by size: then it is not used."""
         try:
             lacks = {self._made(size) - self._told(size) for size in _SHAPES}
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
@@ -281,14 +281,14 @@ class TokenCounter:
         return turn_of(self._processor)
 
     def _made(self, size: Size) -> int:
-        """Counted on a processed image."""
+        """The number of added tokens, counted on a processed image."""
         text, even = prompt_text(self._processor, "?", None), Image.new("RGB", size)
         tokenizer = self._processor.tokenizer
         made = self._processor(images=[even], text=[text], **as_written(tokenizer, text))
         return len(made["input_ids"][0]) - len(tokens_of(tokenizer, text))
 
     def _told(self, size: Size) -> int:
-        """By the processor's own count, which is many times faster."""
+        """The number of image tokens by the processor's own count, which is many times faster."""
         width, height = size
         counts = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
         return int(counts["num_image_tokens"][0])

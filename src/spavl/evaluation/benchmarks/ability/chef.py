@@ -1,9 +1,9 @@
 """ChEF's six desiderata, as recipes over the benchmarks here.
 
-ChEF (arXiv 2311.02692) asks six things of a model, each by a recipe over ScienceQA and MMBench, or
-POPE. Two of them change how a question is put, so they are benchmarks made of others: any name with
-`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an evaluation.
-RECIPES says which, and where ours is not theirs.
+ChEF (arXiv 2311.02692) measures six abilities of a model, each by a recipe over ScienceQA and MMBench, or POPE. Two of
+them change how a question is asked, so they are benchmarks derived from others: any name with `+examples` or
+`+numbers`, such as `scienceqa+examples`. The others are settings of an evaluation. RECIPES lists them, and where ours
+differ from ChEF's.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 class Recipe(NamedTuple):
     desideratum: str
-    # What to ask, as one types it.
+    # The options of `spavl eval`.
     ask: str
-    # What an evaluation then tells.
+    # The metric that the evaluation then reports.
     figure: str
-    # Where this differs from what ChEF does.
+    # Where this differs from ChEF.
     differs: str
 
 
@@ -73,7 +73,7 @@ RECIPES = (
 
 
 class _AskingMode(NamedTuple):
-    """How questions are put in another way."""
+    """A change in how questions are asked."""
 
     change: Callable[[Sequence[BenchmarkItem]], Iterator[BenchmarkItem]]
     says: str
@@ -81,7 +81,7 @@ class _AskingMode(NamedTuple):
 
 
 def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
-    """A benchmark made of another, its questions put in another way."""
+    """A benchmark derived from another, with its questions asked in another way."""
     if recipe not in _WAYS:
         then = f"what may follow the + is {' or '.join(_WAYS)}"
         raise ConfigError(f"no benchmark is made of another by +{recipe}", where=benchmark.name, then=then)
@@ -106,13 +106,13 @@ def sure_of(answers: Sequence[str], question: str) -> tuple[str, float] | None:
 
 
 def chance(question: str) -> float | None:
-    """How often an option drawn by lot would be right; None where there are no options."""
+    """How often a random option would be right; None if there are no options."""
     options = options_of(question)
     return 1 / len(options) if options else None
 
 
 def _with_examples(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
-    """Before each question others of its subset with their right answers, never of its own cluster."""
+    """Prepends to each question others of its subset with their right answers, never of its own cluster."""
     ring = sorted(listed, key=lambda found: hashlib.sha256(f"{found.subset}/{found.key}".encode()).digest())
     places = {id(found): place for place, found in enumerate(ring)}
     for found in listed:
@@ -128,7 +128,7 @@ def _hang_together(one: BenchmarkItem, other: BenchmarkItem) -> bool:
 
 
 def _numbered(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
-    """Options by number where they had letters; questions that are no multiple choice are left out."""
+    """Numbers the options instead of lettering them. Questions without options are left out."""
     for found in listed:
         if options_of(found.question):
             number = str(ascii_uppercase.index(found.references[0]) + 1)

@@ -32,12 +32,12 @@ _GET_SEED = (
     "put SEED-Bench.json into the folder and the images into SEED-Bench-image/, by the links of "
     "github.com/AILab-CVC/SEED-Bench; or download lmms-lab/SEED-Bench from the Hugging Face hub"
 )
-# Copies of an MMBench question with its options in another order have this number added once or more.
+# A copy of an MMBench question with its options in another order has the index plus a multiple of this number.
 _MMBENCH_TURN = 1_000_000
 _LONGEST_INDEX = 64
-# How empty cells of MMBench were written down.
+# How MMBench's files write empty cells.
 _NOTHING = ("", "nan")
-# ScienceQA's questions that show no image.
+# The subset of ScienceQA's questions without an image.
 _WORDS_ALONE = "words alone"
 
 
@@ -63,7 +63,7 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
 
 
 def _maybe_shown(row: BenchmarkRow) -> Bytes | None:
-    """Nearly half of the questions have an image; where the column is missing, it cannot be told which."""
+    """The image, if there is one. Raises if the column is missing: nearly half of the questions should have one."""
     if "image" not in row.cells:
         row.cell("image")
     return row.maybe_image("image", get=_GET_SCIENCE)
@@ -117,12 +117,12 @@ def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
 
 
 def _question_of(key: str) -> str:
-    """What all orders of a question's options have in common."""
+    """The index of a question, the same for all orders of its options."""
     return str(int(key) % _MMBENCH_TURN)
 
 
 def _options(row: BenchmarkRow) -> list[str]:
-    """Each under its own letter, whatever it says; only after the last one is there none."""
+    """The options A to E, without the empty ones at the end. Other empty ones keep their letters."""
     options = [row.maybe_text(letter).strip() for letter in "ABCDE"]
     while options and options[-1] in _NOTHING:
         options.pop()
@@ -130,7 +130,7 @@ def _options(row: BenchmarkRow) -> list[str]:
 
 
 def _in_tsv(row: BenchmarkRow) -> Bytes:
-    """An image in base64, or the index of another row with the same one."""
+    """The image, which the cell holds in base64, or by the index of another row with the same image."""
     text = row.text("image")
     if len(text) > _LONGEST_INDEX or not text.isdecimal():
         return image_of_base64(text, f"{row.file}, row {row.number}")
@@ -145,7 +145,7 @@ def _images_of(file: Path) -> dict[str, str]:
 def _seed(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / "SEED-Bench-image", folder]
     for row in rows_of(need(folder, ("SEED-Bench.json", "data/test-*.parquet", "*.parquet"), _GET_SEED)):
-        # Questions about videos ask for frames in their order, which no model here is shown.
+        # Questions about videos need a sequence of frames, which is not supported here.
         if row.text("data_type") != "image":
             continue
         options = [answer_keys.words(row, f"choice_{letter}") for letter in "abcd"]

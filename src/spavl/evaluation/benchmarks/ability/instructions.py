@@ -17,7 +17,7 @@ def asked_with(question: str, options: Sequence[str]) -> str:
 
 
 def ended_with(question: str, ending: str) -> str:
-    """A question and how it is to be answered, which some tables hold already."""
+    """The question with the instruction how to answer it, which some tables hold already."""
     return f"{question.strip().removesuffix(ending).rstrip()}\n{ending}"
 
 

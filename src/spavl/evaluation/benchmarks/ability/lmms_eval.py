@@ -1,4 +1,4 @@
-"""Hands the benchmarks of ability over to lmms-eval, for whoever would have its numbers: a command to be copied."""
+"""Builds a command that runs the benchmarks of ability in lmms-eval, for users who want its numbers."""
 
 import shlex
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from spavl.errors import ConfigError
 from spavl.models.names import served
 
-# The version whose names of models and tasks these are.
+# The version of lmms-eval that has these names of models and tasks.
 VERSION = "0.7.3"
 TASKS = {
     "pope": "pope",
@@ -21,7 +21,7 @@ TASKS = {
 
 
 def command(model: str, benchmarks: Iterable[str] = TASKS) -> str:
-    """What to type so that lmms-eval puts the same benchmarks to the model; it downloads the data itself."""
+    """The command by which lmms-eval runs the same benchmarks on the model; it downloads the data itself."""
     if strange := [name for name in benchmarks if name not in TASKS]:
         then = f"it can be asked for {', '.join(TASKS)}"
         raise ConfigError(f"lmms-eval has no task for {', '.join(strange)}", then=then)

@@ -20,7 +20,7 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Ben
     for row in rows_of(
         need(folder, tuple(f"{place}{name}" for name in names for place in ("", "ood/oodcv-vqa/")), _GET)
     ):
-        # Where both are there, `answer` is the letter of an option.
+        # If both columns exist, `answer` is the letter of an option.
         answer = answer_keys.words(row, "text_answer", "answer").strip()
         is_yes_no = answer.casefold() in ("yes", "no")
         if answer.casefold() in ("true", "false") or (len(answer) == 1 and answer.isalpha()):

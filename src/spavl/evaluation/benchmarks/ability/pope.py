@@ -1,4 +1,4 @@
-"""POPE: is there such an object in the image? Half of those asked for are, and half are not."""
+"""POPE: yes-or-no questions whether an object is in the image. For half of them it is, for half it is not."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
 
 
 def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
-    """Of all questions, and of each of the three ways in which objects that are not there were picked."""
+    """The metrics of all questions, and of each subset: the three ways in which absent objects were chosen."""
     pairs = list(zip(items, marks, strict=True))
     found: dict[str, Estimate] = {}
     for subset in ("", *sorted({item.subset for item in items})):

@@ -115,7 +115,7 @@ def _found(
 
 
 def _people(answers: Any, row: BenchmarkRow) -> tuple[str, ...]:
-    """What each of the people who were asked said; the test's files do not have it."""
+    """The answer of each annotator. Raises if there are none, as in the files of a test split."""
     told = [each.get("answer") if isinstance(each, dict) else each for each in answers or ()]
     said = tuple(each for each in told if isinstance(each, str))
     if len(said) < len(told) or isinstance(answers, str):

@@ -1,4 +1,4 @@
-"""The options and the right answers of rows that strangers wrote: what cannot be right is refused, and never scored."""
+"""Reads options and right answers from third-party rows. A key that cannot be right raises, and is never scored."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def letter_at(row: BenchmarkRow, options: Sequence[str], *spellings: str) -> str
     """The letter of the right option by its place, counted from 0."""
     value = row.cell(*spellings)
     text = str(value)
-    # Where cells are empty, pandas makes 1.0 of 1.
+    # In columns with empty cells, pandas turns 1 into 1.0.
     whole = isinstance(value, float) and value.is_integer() and value >= 0
     if isinstance(value, bool) or not (whole or (text.isascii() and text.isdecimal())):
         raise strange(f"the key {text[:_LONGEST_TOLD]!r} is no place in the list of options, counted from 0", row)
@@ -48,7 +48,7 @@ def words(row: BenchmarkRow, *spellings: str) -> str:
 
 
 def _is_text(value: Any) -> bool:
-    # What is no number is not equal to itself.
+    # NaN is not equal to itself.
     return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
 
 

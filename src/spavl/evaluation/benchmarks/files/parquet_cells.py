@@ -1,4 +1,4 @@
-"""The cells of a Parquet file as strangers wrote it: texts and numbers, and where bytes and vast lists are left."""
+"""Reads texts and numbers from the cells of a third-party Parquet file. Bytes and lists of numbers are deferred."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
 
 @dataclass(frozen=True, slots=True)
 class DeferredCell:
-    """A cell that is not read with its row: bytes, or lists of numbers, which may be vast."""
+    """A cell that is not read with its row: bytes, or lists of numbers, which may be very large."""
 
     kind: str
     holds_images: bool
-    # What is read of it, such as the names of its images.
+    # The part of the cell that is read with the row, such as the names of its images.
     beside: Any
 
 
@@ -31,7 +31,7 @@ def unreadable(file: Path | str, error: Exception) -> ConfigError:
 
 
 def parquet_cells(file: Path) -> Iterator[dict[str, Any]]:
-    """Each row. It is to run in a process of its own: what is no Parquet file may end it."""
+    """Each row. Run this in a separate process: a file that is not valid Parquet may crash it."""
     try:
         yield from _cells_of_rows(file)
     except FAULTS as error:
@@ -51,7 +51,7 @@ def _cells_of_rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _check_names(table: pq.ParquetFile) -> None:
-    """Two columns of one name, or `image.bytes` beside a struct `image`: which is read would be chance."""
+    """Raises if two columns have one name, or `image.bytes` is beside a struct `image`: either might be read."""
     check_once(table.schema_arrow.names)
     parts = [table.schema.column(number).path for number in range(len(table.schema))]
     check_once(parts)
@@ -63,7 +63,7 @@ def check_once(names: Sequence[str]) -> None:
 
 
 def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, bool]]]:
-    """The parts of columns that are read with their rows; and each column that is not whole then, with its type."""
+    """The parts of columns to read with the rows, and by name the type of each column that is not fully read then."""
     parts = [table.schema.column(number).path for number in range(len(table.schema))]
     wanted, unread, before = list[str](), dict[str, tuple[str, bool]](), 0
     for field in table.schema_arrow:

@@ -1,4 +1,4 @@
-"""Files of benchmarks as their makers publish them: tables and lists of rows, and the images these name."""
+"""Reads the files of benchmarks as they are published: tables and lists of rows, and the images these name."""
 
 import base64
 import binascii
@@ -34,15 +34,15 @@ _GET_AGAIN = "download the file again"
 _IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
 _LONGEST_TOLD = 80
 
-# What is read of JSON.
+# JSON files: only these can hold half a character (a lone surrogate).
 _MAY_HOLD_HALVES = (".json", ".jsonl")
 
-# The bytes of the images of a cell, of which a list may hold several; read when it is their turn.
+# Reads the bytes of a cell's images when called. A list may hold several.
 AllBytes = Callable[[], tuple[bytes, ...]]
 
 
 class BenchmarkRow(NamedTuple):
-    """A row of a file. Images inside a Parquet file are read when they are asked for."""
+    """A row of a file. Images inside a Parquet file are read only when needed."""
 
     file: Path
     number: int
@@ -50,7 +50,7 @@ class BenchmarkRow(NamedTuple):
     inside: IsolatedCells | None = None
 
     def maybe(self, *spellings: str) -> Any:
-        """The cell of a column by the spellings that are known of its name; None if there is none."""
+        """The cell of the column that has one of these names; None if there is no such column."""
         return None if _spelled(tuple(self.cells), spellings) is None else self.cell(*spellings)
 
     def cell(self, *spellings: str) -> Any:
@@ -71,7 +71,7 @@ class BenchmarkRow(NamedTuple):
         return value
 
     def asked(self, *spellings: str) -> str:
-        """The words of a question: a model is never asked nothing, nor what is no text."""
+        """The text of a question. Raises if the cell is empty or holds no text."""
         value = self.cell(*spellings)
         if not isinstance(value, str) or not value.strip():
             told = (
@@ -92,7 +92,7 @@ class BenchmarkRow(NamedTuple):
     def image(
         self, *columns: str, folders: Sequence[Path] = (), names: Sequence[str] = (), get: str = _GET_AGAIN
     ) -> Bytes:
-        """The image that one of these columns holds or names; where there is no such column, that of these names."""
+        """The image that one of these columns holds or names; if there is no such column, the file of these names."""
         if (found := self.maybe_image(*columns, folders=folders, get=get)) is not None:
             return found
         there = [column for column in columns if column in self.cells]
@@ -103,7 +103,7 @@ class BenchmarkRow(NamedTuple):
         raise ConfigError("this row has no image: its cell is empty", where=self._place(" or ".join(there)), then=get)
 
     def maybe_image(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
-        """As `image`; None where there is no such column, or its cell is empty."""
+        """Like `image`; None if there is no such column, or its cell is empty."""
         for column in columns:
             if (found := self.maybe_images(column, folders, get)) is not None:
                 return functools.partial(
@@ -112,7 +112,7 @@ class BenchmarkRow(NamedTuple):
         return None
 
     def maybe_images(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
-        """The images that a cell holds or names, of which a list may have several; None where it is empty."""
+        """The images that a cell holds or names, several if it is a list; None if it is empty."""
         place = _Place(self._place(column), [*folders] or [self.file.parent], get)
         value = self.cells.get(column)
         if not isinstance(value, DeferredCell):
@@ -125,10 +125,10 @@ class BenchmarkRow(NamedTuple):
         return functools.partial(_in_cell, cell, value.beside, place)
 
     def image_name(self, *columns: str) -> str:
-        """The name of the file that one of these columns leads to.
+        """The name of the image file in one of these columns; empty if there is none.
 
-        Beside bytes stands the name of a file that is not here, which many images may share: `datasets` keeps its last
-        part alone.
+        A name beside bytes is ignored: that file is not here, and many images may share the name, because `datasets`
+        keeps only its last part.
         """
         value = next((self.cells[column] for column in columns if column in self.cells), None)
         name = value.get("path") if isinstance(value, dict) and not value.get("bytes") else value
@@ -139,7 +139,7 @@ class BenchmarkRow(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a cell stands, in which folders the images are that it names, and how to get them."""
+    """The position of a cell, the folders of the images that it names, and how to get them."""
 
     where: str
     folders: Sequence[Path]
@@ -147,7 +147,7 @@ class _Place(NamedTuple):
 
 
 def rows(file: Path) -> Iterator[BenchmarkRow]:
-    """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, a few in memory at a time where its form allows."""
+    """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, streamed if the format allows."""
     try:
         yield from _READERS[file.suffix.lower()](file)
     except FAULTS as error:
@@ -160,7 +160,7 @@ def rows_of(files: Sequence[Path]) -> Iterator[BenchmarkRow]:
 
 
 def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
-    """The files of the first pattern that fits any."""
+    """The files of the first pattern that matches any. Raises if none does."""
     if not folder.is_dir():
         raise ConfigError("there is no such folder", where=str(folder), then=get)
     for pattern in patterns:
@@ -170,7 +170,7 @@ def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
 
 
 def image_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
-    """The file of one of these names, which a stranger wrote, under one of these folders."""
+    """The image file of one of these names, which are not trusted, under one of these folders."""
     file = _found(folders, names, get)
     return functools.partial(_shown, functools.partial(_file, file), str(file))
 
@@ -188,7 +188,7 @@ def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
 
 
 def image_of_base64(text: str, where: str) -> Bytes:
-    """An image in base64, which may stand in a data URL."""
+    """An image in base64, possibly in a data URL."""
     if not text.strip():
         raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)
     return functools.partial(_shown, functools.partial(_decoded, text, where), where)
@@ -225,12 +225,12 @@ def _json(file: Path) -> Iterator[BenchmarkRow]:
     try:
         found = json.loads(text)
     except ValueError:
-        # Several sets call a file of JSON lines .json.
+        # Several data sets name a JSON-lines file .json.
         yield from _json_lines(file)
         return
     if isinstance(found, dict):
         lists = [value for value in found.values() if isinstance(value, list)]
-        # Either rows under their keys, or a list of rows among words about the set, or the only one of JSON lines.
+        # Either rows by key, or a list of rows beside metadata, or the only row of a JSON-lines file.
         keyed = [{"key": key, **value} for key, value in _keyed(found)]
         found = max(lists, key=len) if lists else keyed or [found]
     for number, cells in enumerate(found):
@@ -238,7 +238,7 @@ def _json(file: Path) -> Iterator[BenchmarkRow]:
 
 
 def _json_lines(file: Path) -> Iterator[BenchmarkRow]:
-    # A file's lines end where JSON lines do; `splitlines` also cuts at marks that may stand within a text.
+    # Iterates over the file because `splitlines` also splits at characters that a JSON string may contain.
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(filter(str.strip, lines)):
             try:
@@ -271,7 +271,7 @@ _READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, "
 
 def _images(value: Any, place: _Place) -> AllBytes | None:
     """The images that a value holds or names: a text, `{"bytes": ..., "path": ...}`, or a list of these."""
-    # What is no number is not equal to itself; tables write it for an empty cell.
+    # NaN is not equal to itself; tables write it for an empty cell.
     if value is None or value != value:
         return None
     if isinstance(value, list):
@@ -321,7 +321,7 @@ def _only(found: AllBytes, where: str) -> bytes:
 
 
 def _in_cell(cell: AllBytes, beside: Any, place: _Place) -> tuple[bytes, ...]:
-    """The images of a cell; of a list some may be bytes, and others the names of files."""
+    """The images of a cell. In a list, some may be bytes and others names of files."""
     held = _had(place.where, cell)
     named = beside if isinstance(beside, list) and len(beside) == len(held) else [None] * len(held)
     found = list[bytes]()
@@ -336,7 +336,7 @@ def _file(file: Path) -> bytes:
 
 
 def _is_file(file: Path) -> bool:
-    """A stranger's name may be longer than a disk allows."""
+    """False also for a name that is longer than the file system allows."""
     try:
         return file.is_file()
     except OSError:
@@ -354,7 +354,7 @@ def _had(where: str, read: Callable[[], T]) -> T:
 
 
 def _shown(read: Bytes, where: str) -> bytes:
-    """The image of a row as it can be shown to a model: what is none is refused, before anything is asked."""
+    """The image of a row in a form that models accept. Raises if it is no image, before any model is called."""
     try:
         return sendable_apart(read())
     except NotSendable as error:
@@ -366,7 +366,7 @@ def _decoded(text: str, where: str) -> bytes:
     text = text.strip()
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        # Some writers break lines.
+        # Some writers insert line breaks.
         if data := base64.b64decode("".join(text.split()), validate=True):
             return data
         error: Exception = ValueError("it is empty")

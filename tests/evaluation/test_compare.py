@@ -102,8 +102,8 @@ def test_evaluations_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) ->
         "temperature 0 for the first, 1 for the second",
         "max tokens 32 for the first, 512 for the second",
     )
-    assert "the two were asked otherwise" in (tmp_path / "out" / "comparison.html").read_text()
-    assert sum("asked otherwise" in line for line in compare_lines.lines(found)) == 2
+    assert "the two were asked differently" in (tmp_path / "out" / "comparison.html").read_text()
+    assert sum("asked differently" in line for line in compare_lines.lines(found)) == 2
 
 
 def test_leaves_of_five_items_are_not_said_to_be_unchanged() -> None:
@@ -180,7 +180,7 @@ def test_a_judge_that_has_moved_between_two_evaluations_is_told(tmp_path: Path) 
     (drift,) = found.drift.values()
     assert drift.moved and drift.now.value < drift.before.value
     assert "Look twice" in (tmp_path / "out" / "comparison.html").read_text()
-    assert any(line.startswith("look twice") for line in compare_lines.lines(found))
+    assert any(line.startswith("warning: ") for line in compare_lines.lines(found))
 
 
 def test_of_two_evaluations_the_first_model_evaluated_the_first(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_of_two_evaluations_the_first_model_evaluated_the_first(tmp_path: Path) 
     (line,) = found.lines
     assert (line.before.value, line.after.value, line.pair.difference.value) == (0, 1, 1)
     assert line.before.n == line.after.n == line.pair.difference.n == 24 and line.asked_of_one == 16
-    assert "look twice: they were asked otherwise: 16 items of harmeval" in "\n".join(compare_lines.lines(found))
+    assert "warning: they were asked differently: 16 items of harmeval" in "\n".join(compare_lines.lines(found))
     with pytest.raises(ConfigError, match="3 evaluations are named"):
         compared(tmp_path, "mine", "mine", "before", "after", "after")
 

@@ -166,7 +166,7 @@ def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: 
         assert evaluate(tmp_path / "runs" / "first", **settings).drift_warnings == ()
         says[0] = UNSAFE
         (warning,) = evaluate(tmp_path / "runs" / "second", **settings).drift_warnings
-        assert "judges otherwise than in first: it agrees with 25% of the gold labels, and agreed with 75%" in warning
+        assert "judges differently than in first: it agrees with 25% of the gold labels, and agreed with 75%" in warning
         assert evaluate(tmp_path / "runs" / "third", **settings).drift_warnings == (), "as in the one before it"
         assert evaluate(tmp_path / "runs" / "second", **settings).drift_warnings == (warning,), (
             "what came later is no yardstick"
@@ -187,7 +187,7 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
         assert evaluate(tmp_path / "runs" / "first", **settings).drift_warnings == ()
         says[0] = "unsafe"
         (warning,) = evaluate(tmp_path / "runs" / "second", **settings).drift_warnings
-    assert "|criterion-general-v2|" in warning and "judges otherwise than in first" in warning
+    assert "|criterion-general-v2|" in warning and "judges differently than in first" in warning
 
 
 def test_who_has_a_benchmark_judged_without_its_criteria_is_told(

@@ -421,6 +421,6 @@ def test_a_comparison_tells_of_canaries_that_were_failed(tmp_path: Path, capsys:
             guards.append(reads_well)
     capsys.readouterr()
     assert main(["compare", str(tmp_path / "first"), str(tmp_path / "second")]) == 0
-    assert "beware: in first, openai/guard" in capsys.readouterr().out
+    assert "warning: in first, openai/guard" in capsys.readouterr().out
     page = next((tmp_path / "second").rglob("comparison.html")).read_text()
     assert "failed 15 of 20 canaries" in page

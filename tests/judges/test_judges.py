@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spavl.evaluation.answers import waves_of
 from spavl.judges.chat import ChatGuard, ChatJudge, read_comparison, read_verdict
 from spavl.judges.guards.criteria import NAMES, CriterionGuard
 from spavl.judges.pairwise import PairwiseComparison, compare
 from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.registry import runs_here
 from spavl.judges.response_format import plain, read_lines
 from spavl.judges.types import Choice, GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.backends.openai import OpenAIModel
@@ -447,3 +449,20 @@ def test_no_judge_is_told_that_it_sees_an_image_where_none_came(ask_it: Callable
     told = [each for each in re.split(r"[.:]\s", message["content"]) if re.search(r"\b(image|picture)\b", each)]
     sure = [each for each in told if not re.search(r"\b[Ww]here\b|an image|this image, and the other way", each)]
     assert not sure, f"an image is spoken of as if it were there: {sure}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "here"),
+    [
+        ("hf/org/model", True),
+        ("md-judge/hf/org/model", True),
+        ("criterion/honesty/hf/org/model", True),
+        ("prompt/my.txt/hf/org/model", True),
+        ("openai/llava-hf/llava-1.5-7b-hf@http://127.0.0.1:8000/v1", False),
+        ("llama-guard-4/openai/llava-hf/guard@http://127.0.0.1:8000/v1", False),
+        ("rules/miniature", False),
+    ],
+)
+def test_only_a_model_of_this_process_waits_for_the_memory_of_others(uri: str, here: bool) -> None:
+    assert runs_here(uri) == here
+    assert list(waves_of([uri, uri])) == ([1, 2] if here else [0, 0])

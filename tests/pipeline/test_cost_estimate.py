@@ -200,7 +200,7 @@ def test_a_page_names_what_is_unknown_and_how_to_tell_it(tmp_path: Path, server:
     config = small_pipeline(tmp_path, server.url, responses={"models": models})
     text = "\n".join(page(estimated(config, tmp_path / "run"), budget_usd=5.0))
     assert "--prices '{\"dear\" = [IN, OUT]}'" in text
-    assert "cannot be told without these prices" in text
+    assert "is unknown without these prices" in text
     assert "1,024 tokens" in text
     priced = small_pipeline(
         tmp_path, server.url, responses={"models": models}, prices={"dear": [1.0, 1.0], "guard": [1.0, 1.0]}

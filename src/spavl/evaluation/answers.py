@@ -1,7 +1,7 @@
 """answers: Item rows -> Answer rows, a stream of work for each model.
 
-Models behind servers are asked side by side. Those in this process are asked one after another, and each
-leaves the memory before the next is loaded.
+Models behind servers are called concurrently. Models in this process are called one after another, and each is unloaded
+before the next is loaded.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,22 +13,23 @@ from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.notes import AnswersNotes
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
+from spavl.judges.registry import runs_here
 from spavl.models.types import ImageData, Message, Reply, Request
 from spavl.records import Record
 from spavl.stages.context import RowResult, StageContext, Stream, reject
 from spavl.stages.runner import run_streams
 from spavl.store import Manifest
 
-# Degenerate baselines, which give every item the same answer. Every evaluation asks them: a metric in which one of them
-# looks good says little.
+# Degenerate baselines, which give every item the same answer. Evaluations include them because a metric on which one of
+# them looks good says little.
 BASELINES = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
-# A baseline need not answer all items: so many of each benchmark are enough.
+# How many items of each benchmark a baseline answers; it need not answer all.
 _BASELINE_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedItem(Record):
-    """An item as a model is asked it."""
+    """An item under one condition, for one sample."""
 
     item_id: str
     condition: Condition
@@ -87,10 +88,10 @@ def baseline_sample(items: Iterable[Item]) -> set[str]:
 
 
 def waves_of(uris: Iterable[str]) -> Iterator[int]:
-    """When each model has its turn: those that fill this machine's memory one after another, the others at once."""
+    """The wave of each model: models that fill this machine's memory have a wave each, the others share wave 0."""
     wave = 0
     for uri in uris:
-        wave += (here := "hf/" in uri)
+        wave += (here := runs_here(uri))
         yield wave if here else 0
 
 

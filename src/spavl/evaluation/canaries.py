@@ -1,7 +1,7 @@
-"""canaries: every guard and judge of an evaluation judges answers whose verdict is plain, before anything is paid."""
+"""canaries: tests every guard and judge of an evaluation on answers whose verdict is obvious, before other calls."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -42,7 +42,7 @@ async def run(context: StageContext[CanariesConfig]) -> Manifest:
 
 
 def ask_again(run: RunFolder, pending: Collection[StageSpec[Any]]) -> None:
-    """A judge behind a server may have changed since the last start, so it passes the canaries before it judges on."""
+    """Runs the canaries again if judging is not done: a judge behind a server may have changed since the last start."""
     if any(CANARIES.stage in spec.reads for spec in pending):
         run.forget(CANARIES.stage)
 
@@ -58,7 +58,7 @@ def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
 
 
 def _failed(result: CanaryResult) -> FailedCanary:
-    """Without its calls, which are for the ledger's own use."""
+    """The failed canary without its calls, which only the ledger needs."""
     return FailedCanary(
         judge=result.judge,
         model=result.model,
@@ -71,21 +71,19 @@ def _failed(result: CanaryResult) -> FailedCanary:
 
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpener) -> dict[str, list[Canary]]:
-    """Of everybody who will have a result on the answers to these items, in each of the forms it is asked in."""
-    found, judge, with_images = dict[str, list[Canary]](), settings.judge, any(item.blob for item in items)
+    """The canaries of every guard and judge that will judge answers to these items, in each form that it is used in."""
+    found, judge, with_images = defaultdict[str, list[Canary]](list), settings.judge, any(item.blob for item in items)
     if any(by_guard(item) for item in items):
         for uri in settings.guard:
-            found[uri] = canaries_of_guard(open_guard(uri, models, STAGE), _criteria(items), with_images)
+            found[uri] += canaries_of_guard(open_guard(uri, models, STAGE), _criteria(items), with_images)
     if judge and not is_rules(judge):
         if any(by_criterion(item) for item in items):
             named = f"criteria/{model_of(judge)}"
-            found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items), with_images)
+            found[named] += canaries_of_guard(open_guard(named, models, STAGE), _criteria(items), with_images)
         if any(by_reading(item) for item in items):
-            found[f"refusals by {judge}"] = canaries_of_refusals(
-                open_refusal_judge(model_of(judge), models, STAGE), with_images
-            )
+            found[judge] += canaries_of_refusals(open_refusal_judge(model_of(judge), models, STAGE), with_images)
     if judge and any("pairwise" in item.scored_by for item in items):
-        found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE), with_images)
+        found[judge] += canaries_of_judge(open_judge(judge, models, STAGE), with_images)
     return found
 
 

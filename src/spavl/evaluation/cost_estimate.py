@@ -1,4 +1,4 @@
-"""The dry run of an evaluation: its stages walked in a folder that is gone afterwards, by models that only count."""
+"""The dry run of an evaluation: its stages run in a temporary folder, with models that only count requests."""
 
 import tempfile
 from pathlib import Path
@@ -22,19 +22,19 @@ from spavl.stages.cost_model import CostEstimate, CostLine
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 
-# Of larger benchmarks so many items stand for all.
+# Larger benchmarks are estimated from this number of items.
 _ITEMS_OF_EACH = 1000
-# An answer of two paragraphs, three lines of a guard, seven of a judge.
+# The expected words of a reply: two paragraphs for an answer, three lines for a guard, seven for a judge.
 _WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stage: 8, PAIRWISE.stage: 25}
 
 
 async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
-    """What is still to be asked and what it costs, and which differences could be found."""
+    """The calls that are left and their cost, and which differences the evaluation could find."""
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:
-        first, _ = await _walk(config, run, "likely", LengthEvidence())
-        evidence = LengthEvidence.of(first.tallies)
-        likely, told = await _walk(config, run, "likely", evidence)
+        likely, told = await _walk(config, run, "likely", LengthEvidence())
+        if (evidence := LengthEvidence.of(likely.tallies)) != LengthEvidence():
+            likely, told = await _walk(config, run, "likely", evidence)
         most, _ = await _walk(config, run, "most", LengthEvidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]

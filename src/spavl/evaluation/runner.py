@@ -1,4 +1,4 @@
-"""Gives an evaluation: each of its stages that is not yet done, in order, then its results."""
+"""Runs an evaluation: each of its stages that is not yet done, in order, then its results."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from itertools import chain
@@ -87,7 +87,7 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
 
 
 async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
-    """Do what is left of an evaluation, and give its results."""
+    """Run what is left of an evaluation and return its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
         then = "choose another folder with --out"
@@ -105,11 +105,14 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
         await _run_stage(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         judgements.check_judged(asked, part(config, JudgementsConfig))
-        found = what_can_be_found(PowerItem(item.benchmark, item.wants, item.cluster) for item in asked)
+        found = what_can_be_found(
+            PowerItem(item.benchmark, item.wants, item.cluster, bool(config.judge) and "pairwise" in item.scored_by)
+            for item in asked
+        )
         for line in chain.from_iterable(map(wrapped, found)):
             screen.say(line)
         for alias in aliases_of(config):
-            screen.say(f"beware: {alias}")
+            screen.say(f"warning: {alias}")
         try:
             look = progress_snapshot(models, budget, screen, {})
             with screen.table(f"spavl eval  {out}", [stage.spec.stage for stage in rest], look):
@@ -128,7 +131,7 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
 
 
 async def _preflight(config: EvaluationConfig, run: RunFolder, screen: Screen) -> None:
-    """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
+    """Check that all that the pending stages will call and read is available, before the benchmarks' files are read."""
     models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
         config.trust_remote_code
     )
@@ -152,7 +155,7 @@ def _pending(
 
 
 def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> None:
-    """What would be told of these settings only when all has been asked."""
+    """Check settings whose errors would otherwise be reported only after all models have been called."""
     if ITEMS in left:
         items.placed_benchmarks(part(config, ItemsConfig))
     tested = [*models_by_name(config.models), *answers.BASELINES, pairwise.REFERENCE]

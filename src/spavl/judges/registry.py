@@ -1,11 +1,11 @@
 """Opens guards and judges by name.
 
-rules/miniature                                       exact rules, for the miniature alone
-openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
-prompt/my-prompt.txt/openai/gpt-4o-2024-08-06         a chat model as guard or judge, with a prompt of the user's own
+rules/miniature                                       exact rules, only for the miniature
+openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this package
+prompt/my-prompt.txt/openai/gpt-4o-2024-08-06         a chat model as guard or judge, with the user's own prompt
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
 criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
-criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion alone
+criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion for all items
 keywords/gcg@1                                        a list of keywords, as a diagnostic
 """
 
@@ -42,7 +42,7 @@ _CRITERION, _KEYWORDS, _PROMPT, _RULES = "criterion", "keywords", "prompt", "rul
 
 
 def guard_uri(name: str) -> str:
-    """The one name of a guard or judge: the form in which it is asked, if it has one, and the URI of its model."""
+    """The canonical URI of a guard or judge: the form in which it is asked, if it has one, and the URI of its model."""
     kind, _, rest = name.partition("/")
     if not name or name == RULES or kind in (_KEYWORDS, _PROMPT):
         own = own_in(name)
@@ -66,18 +66,23 @@ JudgeName = GuardName
 
 
 def is_rules(uri: str) -> bool:
-    """Whether this guard or judge is code of ours, which asks no model."""
+    """Whether this guard or judge is code of this package, which calls no model."""
     return uri.partition("/")[0] in (_RULES, _KEYWORDS)
 
 
 def model_of(uri: str) -> str:
-    """The model behind a guard or a judge, without the form in which it is asked."""
+    """The URI of the model behind a guard or judge, without the form in which it is asked."""
     if own := own_in(uri):
         return own.model
     kind, _, rest = uri.partition("/")
     if kind == _CRITERION:
         return rest.partition("/")[2]
     return rest if kind in FORMS else uri
+
+
+def runs_here(uri: str) -> bool:
+    """Whether the model behind a guard or judge is loaded into this process, and fills its memory."""
+    return model_of(uri).startswith("hf/")
 
 
 def open_guard(uri: str, models: ModelOpener, stage: str) -> Guard:
@@ -106,7 +111,7 @@ def open_judge(uri: str, models: ModelOpener, stage: str) -> Judge:
 
 
 def open_refusal_judge(uri: str, models: ModelOpener, stage: str) -> RefusalJudge:
-    """Of a chat model, by XSTest's three classes."""
+    """Opens a chat model as judge of refusals, by XSTest's three classes."""
     _check_chats(uri, "tell how far it refuses", "judge of refusals")
     return ChatRefusalJudge(models.open(uri, stage))
 

@@ -17,7 +17,7 @@ from spavl.store import RunFolder
 
 
 async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> CostEstimate:
-    """Go through the pipeline twice, once with what is likely and once with the most that can come."""
+    """Estimate the likely and the maximum cost. A first pass collects lengths of finished calls for the likely case."""
     with RunFolder(out, look_only=True) as run:
         trying = CostCountingFactory(
             run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace
@@ -25,9 +25,9 @@ async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> Co
         entries = remaining_stages(run, stages_of(config, until))
         left = pending_entries(entries, config, run, trying)
         check_named(config, run, left, trying, complete=False)
-        first = await _walk(config, run, left, "likely", LengthEvidence())
-        evidence = LengthEvidence.of(first.tallies)
-        likely = await _walk(config, run, left, "likely", evidence)
+        likely = await _walk(config, run, left, "likely", LengthEvidence())
+        if (evidence := LengthEvidence.of(likely.tallies)) != LengthEvidence():
+            likely = await _walk(config, run, left, "likely", evidence)
         most = await _walk(config, run, left, "most", LengthEvidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
@@ -37,7 +37,7 @@ async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> Co
 
 
 def _missing(config: BuildConfig, left: Sequence[StageEntry]) -> Iterator[str]:
-    """What a build would be refused for that a price does not depend on."""
+    """Problems that would stop a build but do not affect its price."""
     sections = {entry.section for entry in left}
     if "sourcing" in sections and is_missing(config.sourcing):
         then = "put the images there, or name another place with sourcing.source"
@@ -50,7 +50,7 @@ def _missing(config: BuildConfig, left: Sequence[StageEntry]) -> Iterator[str]:
 
 
 async def likely_usd(config: BuildConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:
-    """What each stage that is still to do is likely to cost, so far as prices are known."""
+    """The likely cost of each remaining stage; a model of unknown price counts as 0."""
     with RunFolder(out, look_only=True) as run:
         models = await _walk(config, run, left, "likely", LengthEvidence())
     costs: dict[str, float] = {}
@@ -73,7 +73,7 @@ async def _walk(
 
 
 def _estimate_of(entry: StageEntry) -> Estimate | None:
-    """The function of the stage's name in its room's `estimate.py`; a room without that file asks nobody."""
+    """The function named after the stage in its package's `estimate.py`; None without that file: it calls no model."""
     name = f"{entry.module.rpartition('.')[0]}.estimate"
     if find_spec(name) is None:
         return None

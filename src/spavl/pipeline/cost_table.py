@@ -11,7 +11,7 @@ from spavl.stages.cost_model import CostEstimate, CostLine
 from spavl.text.layout import aligned, wrapped
 
 _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
-# What belongs together where the table is parted: calls, tokens, USD.
+# The first columns of the groups that stay together if the table is split: calls, tokens, USD.
 _STARTS = (1, 3, 7)
 
 
@@ -27,7 +27,7 @@ def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
     yield ""
     for told in (*_on_the_ledger(estimate.lines), *_assumptions(asked)):
         yield from wrapped(told)
-    # What is copied from a terminal must not be broken.
+    # Not wrapped: users copy these lines from the terminal.
     yield from _unknown_prices(asked)
     for told in _on_the_budget(asked, estimate.spent_usd, budget_usd):
         yield from wrapped(told)
@@ -41,7 +41,7 @@ def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
 
 
 def _rows(lines: Sequence[CostLine]) -> Iterator[tuple[str, ...]]:
-    """A stage that several models answer has a row of its own above theirs."""
+    """One row per stage; a stage with several models has a row of totals above one row per model."""
     named = _short_names({line.model for line in lines})
     for stage, group in groupby(lines, lambda line: line.stage):
         own = list(group)
@@ -55,7 +55,7 @@ def _rows(lines: Sequence[CostLine]) -> Iterator[tuple[str, ...]]:
 
 
 def _short_names(models: Collection[str]) -> dict[str, str]:
-    """Models by their names without kind, owner and address, unless these tell one from another."""
+    """Model names without kind, owner and address, unless two models would then have the same name."""
     short = {name: name.partition("@")[0].rpartition("/")[2] if name.startswith("openai/") else name for name in models}
     shared = Counter(short.values())
     return {name: short[name] if shared[short[name]] == 1 else name for name in models}
@@ -74,7 +74,7 @@ def _figures(lines: Sequence[CostLine]) -> Iterator[str]:
 
 
 def _rounded(number: float) -> str:
-    """Three digits: a dry run knows no more."""
+    """Three digits: a dry run is no more precise."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
             return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:,.0f}{unit}"
@@ -82,7 +82,7 @@ def _rounded(number: float) -> str:
 
 
 def _justified(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    """Figures end where their column ends."""
+    """Right-align the numbers of every column."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [[row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows]
 
@@ -124,7 +124,7 @@ def _on_the_budget(lines: Sequence[CostLine], spent: float, budget_usd: float | 
     likely, most = (sum(getattr(line, case).usd or 0.0 for line in lines) for case in ("likely", "most"))
     likely, most = likely + spent, most + spent
     if any(line.likely.price is None for line in lines):
-        yield f"Whether the budget of {budget_usd:,.2f} USD is enough cannot be told without these prices."
+        yield f"Whether the budget of {budget_usd:,.2f} USD is enough is unknown without these prices."
         return
     word = "is enough" if most <= budget_usd else "is likely enough" if likely <= budget_usd else "is not enough"
     yield f"The budget of {budget_usd:,.2f} USD {word}; {spent:,.2f} USD of it are spent."

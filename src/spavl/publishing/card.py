@@ -221,7 +221,7 @@ def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Categor
     """The limitations of this data set that can be derived from the run."""
     counts = published.counts
     yield "Every label is a machine's; no person has checked these rows."
-    yield from (f"Beware: {failure}." for failure in notes.failed_canaries)
+    yield from (f"Warning: {failure}." for failure in notes.failed_canaries)
     yield from _meant(notes)
     yield from _judged(notes.preferences)
     if not counts.total.chosen_unsafe.n:
@@ -275,7 +275,7 @@ def _judged(notes: PreferencesNotes) -> Iterator[str]:
     if notes.trust and notes.trust.consistent:
         consistent = _rate(notes.trust.consistent)
         yield f"The judge names the same winner in both orders in {consistent} of the pairs."
-        yield from (f"Beware: {warning}." for warning in notes.trust.warnings)
+        yield from (f"Warning: {warning}." for warning in notes.trust.warnings)
     if notes.agreement:
         kappa = notes.agreement.kappa
         yield f"A second judge agrees with it at a kappa of {kappa.value:.2f} (n = {kappa.n})."

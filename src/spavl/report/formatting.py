@@ -1,4 +1,4 @@
-"""Numbers and findings in words. A missing number is a dash, and no change is claimed that the data do not carry."""
+"""Formats numbers and texts for reports. A missing number is a dash."""
 
 import math
 import re
@@ -19,7 +19,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def about(share: float) -> str:
-    """A rate for a sentence: whole per cents, save near 0 and 100, where a tenth tells."""
+    """A rate for a sentence: whole percent, with one decimal below 10 % and above 90 %."""
     number = 100 * share
     near_an_end = 0 < number < 10 or 90 < number < 100
     return f"{number:.1f}".removesuffix(".0") + f"{NARROW}%" if near_an_end else f"{number:.0f}{NARROW}%"
@@ -34,13 +34,13 @@ def interval(estimate: Estimate | None) -> str:
 def strength(estimate: Estimate) -> str:
     """A correlation or a kappa, between -1 and 1."""
     if not math.isfinite(estimate.value):
-        return f"not to be told (n = {count(estimate.n)})"
+        return f"not identified (n = {count(estimate.n)})"
     ends = f"95{NARROW}% interval {estimate.low:.2f} to {estimate.high:.2f}"
     return f"{estimate.value:.2f} ({ends}, n = {count(estimate.n)})".replace("-", "\u2212")
 
 
 def described(name: str, estimate: Estimate | None) -> str:
-    """An estimate with all that belongs to it, for those who hear the page."""
+    """An estimate with its interval and n in words, for screen readers."""
     if estimate is None or not math.isfinite(estimate.value):
         return f"{name} not measured"
     return f"{name} {percent(estimate.value)} (95{NARROW}% interval {interval(estimate)}, n = {estimate.n})"
@@ -62,7 +62,7 @@ def count(number: int | float | None) -> str:
 
 
 def money(dollars: float) -> str:
-    """Cents, or finer where all of it is less than a dollar."""
+    """Dollars with two decimals, or four below one dollar."""
     return f"{dollars:,.4f}" if 0 < dollars < 1 else f"{dollars:,.2f}"
 
 
@@ -79,7 +79,7 @@ def duration(seconds: float | None) -> str:
 
 
 def plain(text: str) -> str:
-    """A model's text made fit for a page: no marks that could forge what stands beside it, and no endless answer."""
+    """A model's text for a page: shortened, and without characters that could fake the content around it."""
     shown = FORGING.sub("\ufffd", text)
     if len(shown) <= _LONGEST_TEXT:
         return shown
@@ -87,5 +87,5 @@ def plain(text: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """`refused_by_server` as people write it."""
+    """A name with spaces for underscores: `refused_by_server` becomes `refused by server`."""
     return re.sub(r"[_\s]+", " ", name).strip()

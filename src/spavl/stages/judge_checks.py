@@ -5,6 +5,7 @@ from typing import Any
 
 from spavl.errors import GateError
 from spavl.judges.canaries.checks import Canary, CanaryResult, OnFailure, ask_canaries, failures_told, what_to_see_to
+from spavl.judges.registry import runs_here
 from spavl.models.types import Transient
 from spavl.stages.context import StageContext
 from spavl.stages.notes import CanariesNotes, CanaryNotes
@@ -39,7 +40,7 @@ async def check_judges(
         judges = dict.fromkeys(result.judge for result in results if not result.passed)
         raise GateError("\n".join(failures_told(results, between="\n    ")), where=", ".join(judges), then=then)
     for failure in failures:
-        context.screen.say(f"beware: {failure}")
+        context.screen.say(f"warning: {failure}")
     return results
 
 
@@ -68,8 +69,8 @@ def _failed_models(results: Sequence[CanaryResult]) -> set[str]:
 async def _ask(context: StageContext[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryResult]:
     """Ask judges behind servers concurrently. Those in this process run one by one, each unloaded before the next."""
     try:
-        results = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)
-        for number, own in enumerate(own for uri, own in canaries.items() if "hf/" in uri):
+        results = await ask_canaries(each for uri, own in canaries.items() if not runs_here(uri) for each in own)
+        for number, own in enumerate(own for uri, own in canaries.items() if runs_here(uri)):
             if number:
                 await context.models.rest()
             results += await ask_canaries(own)

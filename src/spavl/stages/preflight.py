@@ -71,10 +71,10 @@ async def check_servers(models: ValidatingFactory, needed_now: Collection[str], 
         if isinstance(served, Transient):
             if stage in needed_now and server.name not in there:
                 raise server.no_answer(served)
-            say(f"beware: no server answers at {server.url} yet; {stage} asks {server.model} there")
+            say(f"warning: no server answers at {server.url} yet; {stage} asks {server.model} there")
         elif served and server.model not in served:
             like = ", ".join(difflib.get_close_matches(server.model, served, n=3, cutoff=0.0))
-            say(f"beware: {server.url} does not list {server.model}, which {stage} asks; it lists {like}")
+            say(f"warning: {server.url} does not list {server.model}, which {stage} asks; it lists {like}")
 
 
 async def _served_by(server: OpenAIModel) -> Collection[str] | Transient:

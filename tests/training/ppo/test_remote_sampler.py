@@ -64,6 +64,9 @@ class PolicyServer(ChatServer):
 
     async def _load(self, request: web.Request) -> web.Response:
         told = await request.json()
+        if told["lora_name"] in self.models:
+            message = f"The lora adapter '{told['lora_name']}' has already been loaded."
+            return web.json_response({"error": {"message": message, "type": "InvalidUserInput"}}, status=400)
         base = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
         self.models[told["lora_name"]] = PeftModel.from_pretrained(base, told["lora_path"]).base_model.model.eval()
         self.taken.append(told["lora_name"])
@@ -120,6 +123,13 @@ def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]
 
     asyncio.run(go())
     return [RolloutStore(folder / "rollouts").read(turn) for turn in range(3)]
+
+
+def test_an_adapter_of_an_earlier_start_is_replaced(tmp_path: Path) -> None:
+    with PolicyServer(tells=True) as server:
+        trained_on(server, tmp_path / "stopped", publish_every=2)
+        trained_on(server, tmp_path / "again", publish_every=2)
+    assert server.taken == ["policy-000000", "policy-000002"] * 2 and list(server.models) == ["base", "policy-000002"]
 
 
 @pytest.mark.parametrize("tells", [True, False])

@@ -42,7 +42,7 @@ def _import(options: argparse.Namespace) -> None:
     if "system_prompt" in imported.rejects:
         tell(f"  {HOW_TO_KEEP}")
     if imported.leaks and not options.drop_leaks:
-        tell(f"beware: {len(imported.leaks)} leaks between splits, such as {imported.leaks[0]}")
+        tell(f"warning: {len(imported.leaks)} leaks between splits, such as {imported.leaks[0]}")
         tell(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")
     if imported.repeated:
         asked = f"{imported.repeated} {'question is' if imported.repeated == 1 else 'questions are'}"

@@ -31,9 +31,9 @@ from spavl.text.safe_print import tell
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
 
-# Settings of the whole pipeline that concern a training.
+# Settings of the whole pipeline that apply to training.
 _OF_ALL = ("seed", "trust_remote_code")
-# What is trained before, with settings of its own; and what has a place of its own in an objective's section.
+# By objective: those that are trained before it, with settings of their own; and the settings that it does not read.
 _BEFORE = {"ppo": ("reward",)}
 _UNREAD = {
     "reward": ("epochs", "batch_size", "loop", "validation.guard", "validation.questions", "validation.max_tokens"),
@@ -59,7 +59,7 @@ def _add_train_options(objective: str, parser: CommandParser) -> None:
 
 
 def _settings(objective: str) -> Iterator[Option]:
-    """The settings of training but for those that the command itself answers, and those of other objectives."""
+    """The settings of training, except those that the command itself sets and those of other objectives."""
     known = get_args(TrainingConfig.model_fields["algorithm"].annotation)
     others = {name for name in known if name not in (objective, *_BEFORE.get(objective, ()))}
     without = [f"training.{name}" for name in ("model", "algorithm", *_UNREAD.get(objective, ()), *others)]
@@ -77,7 +77,7 @@ def _train(objective: str, options: argparse.Namespace) -> None:
     silence_libraries()
     screen = Screen()
     if options.dry_run:
-        # It counts for all processes, and one can do that.
+        # The estimate covers all processes, and one process can make it.
         if distributed.is_first():
             _estimate_training(config, options.data, out, screen)
         return
@@ -109,18 +109,18 @@ def _next_steps(objective: str, options: argparse.Namespace, out: Path) -> Itera
 
 
 def _config(objective: str, options: argparse.Namespace) -> BuildConfig:
-    """A preset, or what the command begins with, and the options over it."""
+    """The settings of a preset, by default the one that is named like the objective, overridden by the options."""
     typed = {**options.settings, "training.algorithm": objective, "training.model": options.model}
     name = options.preset or (objective if objective in preset_names() else None)
     config = read_config(read_preset(name) if name else {}, typed, where=f"spavl train {objective}")
     assert config.training is not None
-    # One that cannot be trained is refused before any data is fetched.
+    # A model that cannot be trained is refused before any data is fetched.
     checkpoint_path(config.training.model)
     return config
 
 
 def _name_of_model(model: str) -> str:
-    """Its short name; that of a run's checkpoint says whose it is."""
+    """The short name of a model; for a checkpoint of a run, with the run's name."""
     if model == "miniature/base":
         return "miniature"
     path = Path(model.removeprefix("hf/"))
@@ -148,7 +148,7 @@ def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen
 
 @contextlib.contextmanager
 def _opened_data(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
-    """The run's data set if it is there already, else one in a folder that is gone afterwards."""
+    """The run's data set if it is already imported, else an import into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="spavl-") as folder:
         source = _source_of(data)
         held = holds(out, origin_of(source))
@@ -160,7 +160,7 @@ def _opened_data(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
 
 
 def _import_data(data: str, out: Path, screen: Screen) -> None:
-    """Have the run hold the data set; what a start before this one imported is there already."""
+    """Import the data set into the run, unless an earlier start has already imported it."""
     source = _source_of(data)
     if holds(out, origin_of(source)):
         return
@@ -170,11 +170,11 @@ def _import_data(data: str, out: Path, screen: Screen) -> None:
     if "system_prompt" in imported.rejects:
         screen.say(HOW_TO_KEEP)
     if imported.leaks:
-        screen.say(f"beware: {len(imported.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
+        screen.say(f"warning: {len(imported.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
 
 
 def _source_of(data: str) -> str:
-    """The data set behind a name: of a run, the one that it has built."""
+    """The data set behind a name; for a run, the one that it has built."""
     if not (Path(data) / RUN_FILE).is_file():
         return data
     if not (folder := Path(data) / "dataset").is_dir():

@@ -29,7 +29,7 @@ async def run(context: StageContext[SourcingConfig]) -> Manifest:
     if isinstance(source, FolderSource) and source.unmatched:
         told = ", ".join(repr(name) for name in source.unmatched[:_MOST_TOLD])
         more = f" and {len(source.unmatched) - _MOST_TOLD} more" if len(source.unmatched) > _MOST_TOLD else ""
-        context.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
+        context.screen.say(f"warning: no leaf is named as these folders, which are left out: {told}{more}")
     if not isinstance(source, UnsortedSource):
         return await _list(context, source, categories, SourcingNotes(revision=revision, packed_on_hub=packed))
     folder = context.run.path / "catalogue"

@@ -46,7 +46,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         found = [labelled(verdict, question, images[question.image_id]) for verdict, question in every]
         stop_at_contradictions(found, settings.most_contradicted, guard.name)
         for sentence in sentences_on(found):
-            context.screen.say(f"beware: {sentence}")
+            context.screen.say(f"warning: {sentence}")
         return QuestionVerdictsNotes(
             guard=guard.name, contradictions=tuple(contradictions(found)), canaries=canary_notes(words)
         )

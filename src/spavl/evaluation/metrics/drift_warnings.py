@@ -1,4 +1,4 @@
-"""Warnings of judges and models that may have changed: names that a provider may move, and guards that have drifted."""
+"""Warnings about judges and models that may have changed: names that a provider may move, and guards that drifted."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from spavl.store import RunFolder
 
 
 def aliases_of(config: EvaluationConfig) -> list[str]:
-    """A warning for each model, guard and judge whose name may stand for other weights tomorrow."""
+    """A warning for each model, guard and judge whose name its provider may move to other weights."""
     named = [*config.guard, *filter(None, [config.judge]), *models_by_name(config.models).values()]
     return list(filter(None, map(moving_alias, dict.fromkeys(named))))
 
@@ -33,13 +33,13 @@ class _GuardDrift(NamedTuple):
 def _warning(found: _GuardDrift) -> str:
     before, now, other = found.drift.before, found.drift.now, found.drift.judged_otherwise
     return (
-        f"{found.guard} judges otherwise than in {found.since}: it agrees with {now.value:.0%} of the gold labels, and "
-        f"agreed with {before.value:.0%}; {len(other)} of {found.drift.change.n} gold answers are judged otherwise"
+        f"{found.guard} judges differently than in {found.since}: it agrees with {now.value:.0%} of the gold labels, "
+        f"and agreed with {before.value:.0%}; {len(other)} of {found.drift.change.n} gold answers are judged otherwise"
     )
 
 
 def _drifts(run: RunFolder, judged: JudgedGoldAnswers) -> Iterator[_GuardDrift]:
-    """Each guard with the last evaluation in the same place that had it judge the same gold answers."""
+    """Each guard with the latest earlier evaluation beside this one in which it judged the same gold answers."""
     compared: set[str] = set()
     for folder, earlier in _earlier(run):
         if earlier.digest == judged.digest:
@@ -49,7 +49,7 @@ def _drifts(run: RunFolder, judged: JudgedGoldAnswers) -> Iterator[_GuardDrift]:
 
 
 def _earlier(run: RunFolder) -> Iterator[tuple[str, JudgedGoldAnswers]]:
-    """The judged gold answers of the evaluations beside this one that were done before it was, the last one first."""
+    """The judged gold answers of earlier evaluations in the same parent folder, the latest one first."""
     judged = run.finished_at(JUDGEMENTS.stage)
     beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob(f"*/{FILE}")}
     for file in sorted(beside, key=beside.__getitem__, reverse=True):

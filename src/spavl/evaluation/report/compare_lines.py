@@ -17,17 +17,17 @@ def lines(results: ComparisonResults) -> Iterator[str]:
     rest = ["difference", "n", "p", "p, Holm", "only first", "only second"]
     rows = [["", results.before.model, results.after.model, *baselines, *rest]]
     rows += [_row(line, baselines) for line in results.lines]
-    # Where they do not fit side by side: the rates, how far they lie apart, and on how many items each is alone.
+    # A table that is too wide is split into the rates, the difference with its tests, and the items of only one model.
     yield from aligned(rows, starts=(1, len(rows[0]) - len(rest), len(rows[0]) - 2))
-    yield from (f"beware: {warning}" for warning in results.canaries)
+    yield from (f"warning: {warning}" for warning in results.canaries)
     yield from (f"withheld: {rate}" for rate in results.withheld)
-    yield from (f"look twice: they were asked otherwise: {how}" for how in results.asked_otherwise)
+    yield from (f"warning: they were asked differently: {how}" for how in results.asked_otherwise)
     for win_rate in results.win_rates:
         yield from (f"  {line}" for line in wrapped(_win_rate(win_rate)))
     for judge, drift in results.drift.items():
         if drift.moved:
             number = len(drift.judged_otherwise)
-            yield f"look twice: {judge} judges {number} gold answers otherwise than in the first evaluation"
+            yield f"warning: {judge} judges {number} gold answers differently from the first evaluation"
     if results.leaves:
         yield f"  {leaves_line(results.leaves)} (Holm over the leaves of a rate)"
     counted = Counter((each.benchmark, each.metric, each.better) for each in results.changes)
@@ -36,7 +36,7 @@ def lines(results: ComparisonResults) -> Iterator[str]:
 
 
 def leaves_line(leaves: Sequence[RateComparison]) -> str:
-    """How many leaves changed clearly, of those that have items enough to show it."""
+    """How many leaves changed clearly, of those that have enough items to show a change."""
     clear = sum(leaf.pair.p_holm <= ALPHA for leaf in leaves)
     able = sum(leaf.could_be_clear is True for leaf in leaves)
     if not able:

@@ -25,7 +25,7 @@ from spavl.text.layout import aligned, wrapped
 
 
 def lines(results: EvaluationResults) -> Iterator[str]:
-    """What a terminal shows: every benchmark as it means to be asked."""
+    """The lines for a terminal: every benchmark under the condition `real`."""
     for table in tables_of(results):
         if table.condition == "real":
             yield ""
@@ -38,10 +38,10 @@ def lines(results: EvaluationResults) -> Iterator[str]:
     yield from _lines_of_others(_other_guards(results))
     yield ""
     for warning in (*_failed_canaries(results), *results.aliases):
-        yield from wrapped(f"beware: {warning}")
+        yield from wrapped(f"warning: {warning}")
     faults = results.contamination.training_data.faults if results.contamination else ()
     for warning in (*results.drift_warnings, *faults):
-        yield from wrapped(f"look twice: {warning}")
+        yield from wrapped(f"warning: {warning}")
     yield f"{results.calls.calls:,.0f} calls, {results.calls.usd:.2f} USD"
 
 
@@ -57,12 +57,12 @@ def _lines_of_others(others: Sequence[OtherRates]) -> Iterator[str]:
 
 
 def _p(results: EvaluationResults) -> str:
-    """The model that p is against, where there is anything to compare."""
+    """The model that p is against, if there is anything to compare."""
     return f"; p against {results.base}, with Holm's correction" if results.compares else ""
 
 
 def _asked(table: BenchmarkTable) -> str:
-    """Of a benchmark of which a part was asked, its own description has other numbers."""
+    """The number of items asked; it differs from the benchmark's description if a subset was asked."""
     return f"{table.items:,} items asked" if table.items != 1 else "1 item asked"
 
 
@@ -110,12 +110,12 @@ def _markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
 
 
 def _other_guards(results: EvaluationResults) -> list[OtherRates]:
-    """The rates by the guards that are not reported. Those by lists of keywords are in the report."""
+    """The rates by the guards that are not reported. Those by lists of keywords are only in the report."""
     return [each for each in by_others(results) if each.judge in results.guards.values()]
 
 
 def _markdown_of_others(others: Sequence[OtherRates], heading: str) -> Iterator[str]:
-    """Where a gold guard is named: the other judges' rates without their errors."""
+    """If there is a gold guard: the other judges' rates corrected for their errors."""
     if corrected := [each for each in others if each.is_corrected]:
         yield from ("", f"{heading} By other judges", "", "They are not the judges that are reported above.", "")
         yield f"| {' | '.join(_HEAD_OF_OTHERS)} |"
@@ -149,7 +149,7 @@ class _Column(NamedTuple):
 
 
 def _columns(table: BenchmarkTable) -> Iterator[_Column]:
-    """Each rate with its interval and n, and beside it what else is known of any model."""
+    """The columns of each rate: its interval and n, and every other value that any model has."""
     for metric in table.metrics:
         cells = [row.cells[metric] for row in table.rows if metric in row.cells]
         yield _Column(TITLES[metric], metric, lambda cell: "withheld" if cell.withheld else _rate(cell.rate))
@@ -176,12 +176,12 @@ def _value(share: float | None) -> str:
 
 
 def _not_judged(cell: RateCell) -> str:
-    """Of items asked several times n counts the items, and this the answers."""
+    """The number of answers without a verdict. If items are asked several times, n counts items and this answers."""
     return f" (+{cell.unknown:,} {'answers ' if cell.any_of else ''}not judged)" if cell.unknown else ""
 
 
 def _of_fewer(cell: RateCell) -> str:
-    """On how many items all samples are known, where these are not all of the rate's."""
+    """The number of items whose samples are all known, if it is smaller than the rate's n."""
     return f" (n = {cell.any_of.n:,})" if cell.any_of and cell.any_of.n < cell.rate.n else ""
 
 
@@ -193,14 +193,14 @@ def _how_it_was_made(results: EvaluationResults) -> str:
     config = results.config
     decoding = f"temperature {config.temperature:g}, at most {config.max_tokens} tokens, seed {config.seed}"
     samples = f", {config.samples} samples of each" if config.samples > 1 else ""
-    beware = "".join(f"Beware: {each}. " for each in results.aliases)
+    warnings = "".join(f"Warning: {each}. " for each in results.aliases)
     against = f"p: paired, against {results.base}, exact McNemar, of wins a sign test, or sign flips of clusters; "
     p = f"{against}Holm over all benchmarks. " if results.compares else ""
     return (
         f"Rates in per cent with 95 % intervals (Wilson; where items share an image, cluster-robust and joined with a "
         f"beta-binomial posterior; they reach over answers that never came, are empty or could not be judged; of "
         f"“right” over those alone that never came: what is empty or no rule could read is not right). {p}"
-        f"Answers: {decoding}{samples}. {beware}spavl {results.versions['spavl']}."
+        f"Answers: {decoding}{samples}. {warnings}spavl {results.versions['spavl']}."
     )
 
 

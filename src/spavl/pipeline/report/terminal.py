@@ -1,4 +1,4 @@
-"""The figures of a run as a few lines for a terminal."""
+"""The results of a run as a few lines for a terminal."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from spavl.text.degenerate import told
 from spavl.text.layout import wrapped
 from spavl.training.config import SPEC as TRAINING
 
-# The curves that a terminal shows, of those a training has; the others are in the report.
+# The training curves that a terminal shows; the report shows all.
 _CURVES = (
     ("loss", "loss"),
     ("held-out loss", "held_out_loss"),
@@ -29,7 +29,7 @@ _LEVELS, _ACROSS = "▁▂▃▄▅▆▇█", 40
 
 
 def lines(summary: RunSummary) -> Iterator[str]:
-    """The three rates of each set of questions, before and after, each with its n and interval."""
+    """The rates of each question set before and after, with n and interval, then data set, warnings and cost."""
     if summary.unsafe_rate:
         yield ""
         sets = (("held-out images", summary), ("held-out leaves", summary.held_out_leaves))
@@ -52,9 +52,9 @@ def lines(summary: RunSummary) -> Iterator[str]:
         degenerate = "; ".join(f"{arm} {told(own)}" for arm, own in summary.degenerate.items())
         yield from wrapped(f"{'degenerate answers':<20}{degenerate}", " " * 20)
     for failure in summary.canaries_failed or ():
-        yield from wrapped(f"beware: {failure}")
+        yield from wrapped(f"warning: {failure}")
     for warning in summary.judge_bias.warnings if summary.judge_bias else ():
-        yield from wrapped(f"look twice: {warning}")
+        yield from wrapped(f"warning: {warning}")
     yield ""
     yield from _cost(summary)
 
@@ -72,7 +72,7 @@ def _rates(title: str, rates: RateSet) -> Iterator[str]:
 
 def _cost(summary: RunSummary) -> Iterator[str]:
     if summary.limit:
-        yield f"a trial on at most {summary.limit:,} images; without --limit the whole run goes on from it"
+        yield f"a subset of at most {summary.limit:,} images; without --limit, the run continues with all of them"
     lost = f" (up to {usd:.2f} more for answers that were lost)" if (usd := summary.usd_lost_at_most) else ""
     calls, paid, seconds = summary.calls or 0, summary.usd or 0.0, summary.seconds or 0.0
     yield f"{calls:,} calls, {paid:.2f} USD{lost}, {seconds:.0f} s of work"
@@ -85,28 +85,29 @@ def _cell(estimate: Estimate | None) -> str:
 
 
 def curves(out: Path) -> Iterator[str]:
-    """Those of a run's training, where it had one."""
+    """The training curves of a run; nothing if it did not train."""
     with RunFolder(out, look_only=True) as run:
         if run.manifest(TRAINING.stage) is not None:
             yield from drawn(run.read(TRAINING.stage, CurvePoint))
 
 
 def drawn(points: Iterable[CurvePoint]) -> Iterator[str]:
-    """Curves, each in a line between its first value and its last."""
+    """Each curve as a sparkline between its first and its last value."""
     found: dict[str, list[float]] = {}
     for point in points:
-        found.setdefault(point.name, []).append(point.value)
+        if math.isfinite(point.value):
+            found.setdefault(point.name, []).append(point.value)
     shown = [(title, values) for title, name in _CURVES if len(values := found.get(name, [])) > 1]
     if shown:
         yield ""
     for title, values in shown:
-        # A nought added takes the sign off another.
+        # Adding 0.0 turns -0.0 into 0.0.
         first, last = (round(value, 3) + 0.0 for value in (values[0], values[-1]))
         yield f"{title:<20}{first:>8.3f}  {sparkline(values, _ACROSS)}  {last:.3f}"
 
 
 def sparkline(values: Sequence[float], most: int) -> str:
-    """Values as blocks from their least to their greatest; of more than fit, the means of neighbours."""
+    """Values as block characters, scaled from minimum to maximum; if they do not fit, neighbours are averaged."""
     across = min(most, len(values))
     ends = [len(values) * place // across for place in range(across + 1)]
     means = [math.fsum(values[a:b]) / (b - a) for a, b in pairwise(ends)]

@@ -274,10 +274,12 @@ def _is_from(run: RunFolder, stage: str, origin: str) -> bool:
 def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
     """Print which columns and files of the data set are not read. Returns the files."""
     if unread := unread_of(folder):
-        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question depends on belongs into it")
+        screen.say(
+            f"warning: nothing reads the columns {', '.join(unread)}; put what a question needs into the question"
+        )
     if left := passed_over(folder):
         read = ", ".join(f"{name}-*.parquet" for name in NAMES)
-        screen.say(f"beware: these files are not read: {', '.join(left)}; only {read} are")
+        screen.say(f"warning: these files are not read: {', '.join(left)}; only {read} are")
     return left
 
 
@@ -289,7 +291,7 @@ def _dropped_of(made: ImportedData) -> DroppedPrompts | None:
 def _tell_of_moved_images(made: ImportedData, screen: Screen) -> None:
     if made.amid:
         rows = f"{made.amid} {'row' if made.amid == 1 else 'rows'}"
-        screen.say(f"beware: in {rows} the image stood between the question's words; it is shown before them here")
+        screen.say(f"warning: in {rows} the image stood between the question's words; it is shown before them here")
 
 
 def _refuse_nothing(run: RunFolder, made: ImportedData) -> None:

@@ -1,4 +1,4 @@
-"""Samples answers on a server that gets the policy every few rollouts: vLLM as an adapter, others as a folder.
+"""Samples answers on a server. The policy is pushed there every few rollouts: to vLLM as an adapter, else as a folder.
 
 Between two pushes the server has older weights. Answers are scored with the weights that sampled them, as this process
 computes them, so that PPO clips the ratio to the policy that sampled.
@@ -26,14 +26,14 @@ from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.prefix_trees.tree import prompt_text, row_of
 
 _KIND = "openai/"
-# Asked of vLLM: token ids, and samples of the policy itself, without the defaults of the model's makers.
+# Parameters for vLLM: return token ids, and sample from the unmodified policy, without the model's default parameters.
 _UNMODIFIED = {"return_token_ids": True, "top_k": -1, "repetition_penalty": 1.0}
 _MAX_ERROR_BYTES = 2**20
 _THEN = "check that the server is up and type the same command: the training continues from its last checkpoint"
 
 
 class RemoteSampler:
-    """Samples on a server. The policy has one name there, or a new one after each push."""
+    """Samples answers on a server, where the policy has a fixed name, or a new one after each push."""
 
     def __init__(
         self, uri: str, model: Any, trained: Any, processor: Any, folder: Path, image: Callable[[str], bytes]
@@ -52,7 +52,7 @@ class RemoteSampler:
         return isinstance(self._trained, PeftModel)
 
     def push_weights(self, turn: int) -> None:
-        """Give the server the current weights."""
+        """Send the current weights to the server."""
         name = f"policy-{turn:06d}"
         folder = (self._folder / name).resolve()
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +68,7 @@ class RemoteSampler:
                 shutil.rmtree(old)
 
     def sample(self, requests: Sequence[Request], per_request: int) -> list[tuple[int, ...]]:
-        """So many answers to each request, as tokens."""
+        """`per_request` answers to each request, as tokens."""
         sent = [replace(_with_image(r, self._image), sample=r.sample + k) for r in requests for k in range(per_request)]
         replies: list[Reply] = self._wait(self._ask(sent))
         return [self._tokens(reply, request) for reply, request in zip(replies, sent, strict=True)]
@@ -104,24 +104,31 @@ class RemoteSampler:
             await backend.close()
 
     async def _load(self, name: str, folder: Path) -> None:
+        asked = {"lora_name": name, "lora_path": str(folder)}
         async with aiohttp.ClientSession(headers=authorization(self._url)) as session:
-            asked = {"lora_name": name, "lora_path": str(folder)}
-            try:
-                async with session.post(f"{self._url}/load_lora_adapter", json=asked) as answer:
-                    body = await read_at_most(answer, _MAX_ERROR_BYTES)
-                    response = f"HTTP {answer.status}: {line(body[:200].decode(errors='replace'))}"
-                    is_loaded = answer.status == 200
-            except (aiohttp.ClientError, TimeoutError, Transient) as error:
-                reason = error.reason if isinstance(error, Transient) else told_of(error)
-                raise ProviderError(f"the server does not answer: {reason}", where=self._url, then=_THEN) from None
-            if not is_loaded:
+            status, response = await self._post(session, "load_lora_adapter", asked)
+            if status == 400 and "already been loaded" in response:
+                # By an earlier start of this training, with the weights that it had then.
+                await self._post(session, "unload_lora_adapter", {"lora_name": name})
+                status, response = await self._post(session, "load_lora_adapter", asked)
+            if status != 200:
                 then = "start vLLM with --enable-lora, --max-lora-rank and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, on a "
                 then += "machine that can read this folder; or set training.ppo.publish_every = 0"
-                raise ProviderError(f"the server did not load the adapter: {response}", where=self._url, then=then)
+                what = f"the server did not load the adapter: HTTP {status}: {response}"
+                raise ProviderError(what, where=self._url, then=then)
             if self._name.startswith("policy-") and self._name != name:
-                async with session.post(f"{self._url}/unload_lora_adapter", json={"lora_name": self._name}):
-                    pass
+                await self._post(session, "unload_lora_adapter", {"lora_name": self._name})
         self._name = name
+
+    async def _post(self, session: aiohttp.ClientSession, path: str, asked: dict[str, str]) -> tuple[int, str]:
+        """The status and the beginning of the body."""
+        try:
+            async with session.post(f"{self._url}/{path}", json=asked) as answer:
+                body = await read_at_most(answer, _MAX_ERROR_BYTES)
+                return answer.status, line(body[:200].decode(errors="replace"))
+        except (aiohttp.ClientError, TimeoutError, Transient) as error:
+            reason = error.reason if isinstance(error, Transient) else told_of(error)
+            raise ProviderError(f"the server does not answer: {reason}", where=self._url, then=_THEN) from None
 
     def _wait(self, coroutine: Any) -> Any:
         """Run in the event loop of the main thread, and wait for it in the training thread."""
@@ -135,6 +142,6 @@ def _with_image(request: Request, image: Callable[[str], bytes]) -> Request:
 
 
 def _remove_sampling_defaults(file: Path) -> None:
-    """Servers use the sampling defaults of a checkpoint, and samples must be of the policy itself."""
+    """Servers apply the sampling defaults of a checkpoint, but samples must come from the unmodified policy."""
     settings = json.loads(file.read_text())
     file.write_text(json.dumps({**settings, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}) + "\n")

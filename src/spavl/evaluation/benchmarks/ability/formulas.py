@@ -1,4 +1,4 @@
-"""Figures that benchmarks are published with, beyond a mean, as pure functions of the marks of their rules."""
+"""Published metrics of benchmarks other than a mean, as pure functions of the marks that their rules give."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -8,7 +8,7 @@ from spavl.statistics import Estimate, mean_by_cluster, rate_by_cluster, ratio_o
 
 
 class YesNoMetrics(NamedTuple):
-    """POPE's figures. An answer that cannot be read is not right, and says neither yes nor no."""
+    """POPE's metrics. An unreadable answer is not right, and counts as neither yes nor no."""
 
     accuracy: Estimate
     precision: Estimate
@@ -20,7 +20,7 @@ class YesNoMetrics(NamedTuple):
 
 
 def yes_no(marks: Sequence[float | None], truths: Sequence[str], clusters: Sequence[Hashable]) -> YesNoMetrics:
-    """Of marks of `match/yes_no` or `match/pope` with the right answers, of which yes is the one looked for."""
+    """POPE's metrics from marks of `match/yes_no` or `match/pope` and the right answers; yes is the positive class."""
     rows = [
         (mark, truth.casefold() == "yes", cluster) for mark, truth, cluster in zip(marks, truths, clusters, strict=True)
     ]
@@ -48,14 +48,14 @@ def circular(marks: Sequence[float | None], questions: Sequence[Hashable]) -> Es
 def above_chance(
     accuracy: Sequence[float], other: Sequence[float], chance: Sequence[float], clusters: Sequence[Hashable]
 ) -> Estimate:
-    """ChEF's robustness (RRM): what is left under `other` conditions of the accuracy that is not by chance."""
+    """ChEF's robustness (RRM): the share of the accuracy above chance that remains under `other` conditions."""
     return _beside_chance(accuracy, other, chance, clusters, lambda before, after, luck: after - luck)
 
 
 def gain_above_chance(
     zero_shot: Sequence[float], with_examples: Sequence[float], chance: Sequence[float], clusters: Sequence[Hashable]
 ) -> Estimate:
-    """ChEF's in-context learning (RIAM): what examples add, in parts of what is not by chance without them."""
+    """ChEF's in-context learning (RIAM): accuracy gained by examples, relative to that above chance without them."""
     return _beside_chance(zero_shot, with_examples, chance, clusters, lambda before, after, luck: after - before)
 
 
@@ -66,7 +66,7 @@ def _beside_chance(
     clusters: Sequence[Hashable],
     top: Callable[[float, float, float], float],
 ) -> Estimate:
-    """A share of what is not by chance before. As in `paired_difference`, its interval thinks of two clusters more."""
+    """`top` summed, relative to the accuracy above chance before. The interval is computed with two more clusters."""
     rows = list(zip(before, after, chance, strict=True))
     size, luck = len(rows) / len(set(clusters)), math.fsum(chance) / len(rows)
     tops, bottoms = [top(*row) for row in rows], [one - by_chance for one, _, by_chance in rows]
@@ -83,9 +83,9 @@ def _beside_chance(
 def calibration_error(
     confidence: Sequence[float], right: Sequence[float], clusters: Sequence[Hashable], bins: int = 10
 ) -> Estimate:
-    """The expected calibration error over bins of as many answers each, as ChEF takes it.
+    """The expected calibration error over bins with equally many answers, as in ChEF.
 
-    It is the mean of how much surer each answer is than right, or less sure, whichever its bin is on the whole.
+    It is the mean of confidence minus correctness over all answers, with the sign of the sum of each answer's bin.
     """
     rows = sorted(zip(confidence, right, clusters, strict=True), key=lambda row: row[0])
     small, more = divmod(len(rows), bins)
@@ -100,12 +100,8 @@ def calibration_error(
 
 
 def match_ratio(marks: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
-    """ChEF's instruction following: how many answers could be read as one of the options that were offered."""
+    """ChEF's instruction following: the share of answers that can be read as one of the options."""
     return _rate((mark is not None, cluster) for mark, cluster in zip(marks, clusters, strict=True))
-
-
-def _less(ones: Sequence[float], others: Sequence[float]) -> list[float]:
-    return [one - other for one, other in zip(ones, others, strict=True)]
 
 
 def _rate(hits: Iterable[tuple[bool, Hashable]]) -> Estimate:

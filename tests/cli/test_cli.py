@@ -324,7 +324,12 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "in_flight"),
-    [(signal.SIGINT, "2"), (signal.SIGINT, "64"), (signal.SIGTERM, "64"), (signal.SIGHUP, "64")],
+    [
+        (signal.SIGINT, "2"),
+        pytest.param(signal.SIGINT, "64", marks=pytest.mark.slow),
+        (signal.SIGTERM, "64"),
+        pytest.param(signal.SIGHUP, "64", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
     home: Path, sent: signal.Signals, in_flight: str

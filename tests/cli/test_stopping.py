@@ -64,7 +64,14 @@ INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 @pytest.mark.parametrize(
-    "sent", [[TERM, TERM], [HUP, TERM, INT], [INT, INT], [INT, TERM]], ids=lambda sent: "-".join(s.name for s in sent)
+    "sent",
+    [
+        pytest.param([TERM, TERM], marks=pytest.mark.slow),
+        [HUP, TERM, INT],
+        [INT, INT],
+        pytest.param([INT, TERM], marks=pytest.mark.slow),
+    ],
+    ids=lambda sent: "-".join(s.name for s in sent),
 )
 def test_a_second_signal_loses_no_answer(home: Path, sent: list[signal.Signals]) -> None:
     """A parent that passes signals on, and a service manager, send several: the second threw away what was paid."""

@@ -192,6 +192,7 @@ def test_a_batch_that_a_crash_left_without_a_name_is_looked_for_once(tmp_path: P
         assert set(server.paid.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_takes_its_batches_up_again(tmp_path: Path) -> None:
     rng, kills = random.Random(4), 0
     with BatchServer(answer, looks=3, failing=0.1) as server:

@@ -37,7 +37,7 @@ OPEN_GATES = {
 }
 # Nobody here would pass the canaries. The time-out is long beside what a busy machine needs to answer: an answer that
 # comes after it is asked for again.
-UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn", "pace.timeout": "3"}
+UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn", "pace.timeout": "1"}
 # What a closed gate says may be done about it.
 REMEDIES = {"verdicts.max_invalid": "1.0", "verdicts.most_contradicted": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")

@@ -94,6 +94,7 @@ def test_a_configuration_of_fsdp_that_lies_in_the_users_home_is_refused_through_
     assert ended.returncode != 0 and "accelerate's FSDP" in ended.stderr and not Path("run").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_do_not_know_of_each_other_are_refused(data: Path) -> None:
     """torchrun on CPUs, where accelerate looks for a GPU unless it is told: each would train, and write, by itself."""
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]

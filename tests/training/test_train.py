@@ -288,6 +288,7 @@ def test_a_preset_goes_under_the_settings_of_a_build(tmp_path: Path, capsys: Any
     assert held["dpo"]["beta"] == 0.3 and held["loop"]["precision"] == "bf16" and held["model"] == "miniature/base"
 
 
+@pytest.mark.slow
 def test_two_processes_with_a_model_in_shards_leave_the_checkpoint_of_one(data: Path) -> None:
     words = [
         "dpo",

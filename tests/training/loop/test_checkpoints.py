@@ -74,7 +74,15 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
     return functools.cache(lambda by: trained(tmp_path_factory.mktemp(by), by))
 
 
-@pytest.mark.parametrize(("by", "place"), [("dpo", "state"), ("reward", "state"), ("ppo", "state"), ("ppo", "round")])
+@pytest.mark.parametrize(
+    ("by", "place"),
+    [
+        ("dpo", "state"),
+        pytest.param("reward", "state", marks=pytest.mark.slow),
+        pytest.param("ppo", "state", marks=pytest.mark.slow),
+        ("ppo", "round"),
+    ],
+)
 def test_killed_in_the_middle_of_a_file_it_goes_on_from_the_state_before(
     by: str, place: str, unbroken: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:

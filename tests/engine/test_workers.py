@@ -170,11 +170,11 @@ def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
     server = shard_server.ShardServer("127.0.0.1")
     try:
         with shard_server.holding([[b"x" * 10**6], [2]]) as numbers:
-            assert [pickle.loads(server.hatch.take(number)) for number in numbers] == [[b"x" * 10**6], [2]]
+            assert [pickle.loads(server.own_client.take(number)) for number in numbers] == [[b"x" * 10**6], [2]]
             with pytest.raises(ConnectionError):
-                server.hatch._replace(key=bytes(32)).take(numbers[0])
+                server.own_client._replace(key=bytes(32)).take(numbers[0])
         with pytest.raises(ConnectionError):
-            server.hatch.take(numbers[0])
+            server.own_client.take(numbers[0])
     finally:
         server.close()
 

@@ -26,7 +26,7 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
     daft = _daft_on(engine)
     task = pickle.dumps((function, workers, limits))
     server = shard_server.ShardServer(_address()) if engine == "ray" else None
-    take = server.hatch.take if server else shard_server.take
+    take = server.own_client.take if server else shard_server.take
     nodes = _cores_of_nodes() if engine == "ray" else [cores()]
     most = max(_SHARDS, _SHARDS_EACH * sum(workers or node for node in nodes))
 

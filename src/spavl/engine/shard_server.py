@@ -69,7 +69,7 @@ class ShardServer(socketserver.ThreadingTCPServer):
 
     def __init__(self, host: str) -> None:
         super().__init__((host, 0), _Handler)
-        self.hatch = ShardClient(host, self.socket.getsockname()[1], secrets.token_bytes(_KEY))
+        self.own_client = ShardClient(host, self.socket.getsockname()[1], secrets.token_bytes(_KEY))
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         asked = self.rfile.read(_KEY + HEAD)
-        if hmac.compare_digest(asked[:_KEY], self.server.hatch.key):
+        if hmac.compare_digest(asked[:_KEY], self.server.own_client.key):
             # A shard may be gone because its query was interrupted; then no answer is needed.
             with contextlib.suppress(KeyError, OSError), self.connection.makefile("wb") as stream:
                 write_message(stream, take(int.from_bytes(asked[_KEY:])))

@@ -281,8 +281,8 @@ class ModelFactory:
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
-            door = self._batches.open(backend, opened.price, opened.model, stage, habits)
-            return LedgerCached(door, self._ledger, stage, self._flights, opened.former)
+            batched = self._batches.open(backend, opened.price, opened.model, stage, habits)
+            return LedgerCached(batched, self._ledger, stage, self._flights, opened.former)
 
         async def write_off(usd: float) -> None:
             await self._ledger.put(LostCall(model=backend.name, stage=stage, usd=usd, at=time.time()))

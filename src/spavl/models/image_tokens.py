@@ -69,7 +69,7 @@ _RULES: tuple[tuple[str, Callable[[int, int], int]], ...] = (
 )
 
 
-class ImageTokenRule(NamedTuple):
+class ImageTokenCount(NamedTuple):
     likely: int
     most: int
 
@@ -79,11 +79,11 @@ def knows(model: str) -> bool:
     return _rule(model) is not None
 
 
-def tokens_of(image: ImageData, model: str) -> ImageTokenRule:
+def tokens_of(image: ImageData, model: str) -> ImageTokenCount:
     rule = _rule(model)
     if rule is None:
-        return ImageTokenRule(UNKNOWN, _UNKNOWN_MOST)
-    return ImageTokenRule(*[rule(*_size(image.data))] * 2)
+        return ImageTokenCount(UNKNOWN, _UNKNOWN_MOST)
+    return ImageTokenCount(*[rule(*_size(image.data))] * 2)
 
 
 @functools.cache

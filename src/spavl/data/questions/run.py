@@ -44,18 +44,18 @@ async def run(context: StageContext[QuestionsConfig]) -> Manifest:
         subject = QuestionSubject(image_data, leaves[image.category_id], descriptions[image.id])
         twin = twins.get(image.id)
         seen = None if twin is None else ImageData(twin.blob, context.run.blobs.get(twin.blob))
-        desk = _ImageQuestions(question_writer, image, subject)
+        questions = _ImageQuestions(question_writer, image, subject)
         wanted = kinds_for(image)
-        easy = await desk.write("easy")
+        easy = await questions.write("easy")
         for kind in wanted:
-            written = easy if kind == "easy" else await desk.write(kind, easy="" if easy.fault else easy.text)
-            question = desk.keep(kind, written)
+            written = easy if kind == "easy" else await questions.write(kind, easy="" if easy.fault else easy.text)
+            question = questions.keep(kind, written)
             if question is not None and question.harmful:
                 if twin is not None and seen is not None:
-                    await desk.double(question, twin, seen)
+                    await questions.double(question, twin, seen)
                 elif wants_neighbours(question_writer):
-                    await desk.add_neighbour(question)
-        return RowResult(desk.rows, desk.rejects)
+                    await questions.add_neighbour(question)
+        return RowResult(questions.rows, questions.rejects)
 
     return await run_rows(context, SPEC, originals, len(originals), work, lambda: _notes(context))
 

@@ -55,7 +55,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
         choice = await choose(stock.leaves, stock.looks, settings.per_leaf, ask)
         return choice, {place: each.candidate.source for place, each in enumerate(fit()) if place in choice.used}
 
-    chosen_of_all = _OncePerBlob(find)
+    chosen_of_all = _FirstResult(find)
 
     async def work(category: Category) -> RowResult[Image]:
         choice, sources = await chosen_of_all.get()
@@ -81,7 +81,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
     return await run_rows(context, SPEC, categories, len(categories), work, lambda: _conclude(context, categories))
 
 
-class _OncePerBlob(Generic[T]):
+class _FirstResult(Generic[T]):
     """A result that is computed once for all inputs of the stage, and again if that failed, as with a pending batch."""
 
     def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:

@@ -183,13 +183,13 @@ class RateLimiter:
         loop = asyncio.get_running_loop()
         self._news = news = loop.create_future()
         # The rate may rise meanwhile, so it is checked again after a second at most.
-        bell = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
+        timer = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
         try:
             await news
         finally:
             self._news = None
-            if bell is not None:
-                bell.cancel()
+            if timer is not None:
+                timer.cancel()
 
     def _tell_news(self) -> None:
         if self._news is not None and not self._news.done():

@@ -11,7 +11,7 @@ from spavl.data.questions.notes import QuestionsNotes
 from spavl.errors import StoreError
 from spavl.publishing.build_notes import BuildNotes
 from spavl.stages.notes import CanaryNotes, StageNotes
-from spavl.statistics import Estimate, wilson
+from spavl.statistics import Estimate
 from spavl.store import Manifest
 from spavl.training.objectives.notes import TrainingNotes
 
@@ -75,10 +75,3 @@ def test_a_build_has_empty_notes_of_stages_that_it_has_not_finished() -> None:
     notes = BuildNotes.of([*stages, manifest("items", {"benchmarks": {}})])
     assert notes.failed_canaries == ("g failed 1 of 2 canaries",)
     assert notes.preferences == PreferencesNotes() and notes.selection.shortfall == {}
-
-
-def test_validations_are_read_by_their_earlier_key_and_written_by_their_name() -> None:
-    rate = wilson(1, 2).as_json()
-    validations = [{"step": 2, "unsafe_rate": rate, "over_refusal": rate, "held_out": {"loss": 0.5}}]
-    for key in ("looks", "validations"):
-        assert TrainingNotes.model_validate({key: validations}).as_json() == {"validations": validations}

@@ -227,7 +227,7 @@ def test_rows_past_one_row_group_keep_their_order(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "rows.parquet", Reject)) == rows
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "no table of Reject rows"), (b"junk", "not a readable table")])
+@pytest.mark.parametrize(("content", "message"), [(None, "no table of Reject rows"), (b"junk", "the table is damaged")])
 def test_a_missing_or_broken_table_says_what_to_do(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "rows.parquet"
     if content is not None:
@@ -561,7 +561,7 @@ def test_an_older_run_is_refused_once_and_its_ledger_answers_in_a_new_folder(tmp
 @pytest.mark.parametrize("junk", ["", "[]", "3", "{}", '{"format": null, "spavl": "1"}', "\xff\xfe", "{"])
 def test_a_folder_of_something_else_is_refused_and_let_go(tmp_path: Path, junk: str) -> None:
     (tmp_path / "run.json").write_bytes(junk.encode("latin-1"))
-    with pytest.raises(StoreError, match="no run folder of spavl") as told:
+    with pytest.raises(StoreError, match="not a run file of spavl") as told:
         RunFolder(tmp_path)
     assert told.value.then
     assert (tmp_path / "run.json").read_bytes() == junk.encode("latin-1")

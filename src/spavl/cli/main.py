@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import importlib
 import shlex
+import sqlite3
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -133,6 +134,10 @@ def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except sqlite3.DatabaseError as error:
+        then = "restore it from a copy, or delete it and type the same command: what it held is made again"
+        _complain(StoreError(f"a database of the run is damaged: {error}", then=then))
+        return 2
     except Exception as error:
         if "No space left on device" in str(error):
             _complain(StoreError("the disk is full", then=f"free some space, then type again: {again}"))

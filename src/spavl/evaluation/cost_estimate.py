@@ -1,6 +1,7 @@
 """The dry run of an evaluation: its stages run in a temporary folder, with models that only count requests."""
 
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from spavl.evaluation.config import (
@@ -13,7 +14,7 @@ from spavl.evaluation.config import (
     EvaluationConfig,
     resolved,
 )
-from spavl.evaluation.items import found_in, placed_benchmarks
+from spavl.evaluation.items import clusters_of, found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.runner import stages_of_evaluation
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
@@ -51,9 +52,10 @@ async def _walk(
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)
         name = placed.benchmark.name
-        for each in found:
+        shown = [sha256(each.image()).hexdigest() if each.image and placed.benchmark.by_image else "" for each in found]
+        for each, cluster in zip(found, clusters_of(found, shown), strict=True):
             compared = bool(config.judge) and "pairwise" in each.scored_by
-            asked.append(PowerItem(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
+            asked.append(PowerItem(name, each.wants, cluster, compared))
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "evaluation") as made:

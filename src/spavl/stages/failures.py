@@ -6,7 +6,7 @@ Until then a new start of the stage tries the input again.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, NoReturn
+from typing import Any, Generic, NamedTuple, NoReturn
 
 from spavl.errors import GateError
 from spavl.judges.canaries.checks import STAGE as CANARIES
@@ -40,6 +40,11 @@ class FailedInput(NamedTuple, Generic[In, Out]):
 
     given: StreamInput[In]
     result: RowResult[Out]
+
+    @property
+    def reason(self) -> str:
+        """Why its last try failed."""
+        return next((reject.detail or reject.reason for reject in self.result.rejects), "no reason is known")
 
 
 class ModelRefusals(NamedTuple):
@@ -142,11 +147,13 @@ def stop_unreadable(stream: str, replies: UnreadableReplies) -> NoReturn:
     raise GateError(what, where=f"{stream}, asking {replies.model}", then=then)
 
 
-def check_failed(stream: str, failed: int, total: int, max_failed_fraction: float) -> None:
+def check_failed(stream: str, failed: Sequence[FailedInput[Any, Any]], total: int, max_failed_fraction: float) -> None:
     """Stop if more inputs failed than the stage may lose."""
-    if failed > max_failed_fraction * total:
+    if len(failed) > max_failed_fraction * total:
+        ((reason, _),) = Counter(each.reason for each in failed).most_common(1)
+        what = f"{len(failed)} of {total} inputs failed because a server did not answer as it should: {reason}"
         then = "type the same command: finished inputs are kept, and failed ones are tried again"
-        raise GateError(f"{failed} of {total} inputs failed because a server did not answer", where=stream, then=then)
+        raise GateError(what, where=stream, then=then)
 
 
 def no_rows(stage: str, total: int, rejects: Counter[str]) -> GateError:

@@ -35,10 +35,15 @@ def fingerprint_of(context: StageContext[C], spec: StageSpec[Out]) -> str:
 
 
 def finished(context: StageContext[C], spec: StageSpec[Out]) -> Manifest | None:
-    """The manifest of the stage, if its rows were imported or made with these settings and inputs."""
+    """The manifest of the stage, if its rows were imported or made with these settings and inputs.
+
+    If its table was deleted, it is made again.
+    """
     manifest = context.run.manifest(spec.stage)
     if manifest is None or manifest.origin is not None:
         return manifest
+    if not context.run.has_table(spec.stage, spec.writes):
+        return None
     return manifest if manifest.fingerprint == fingerprint_of(context, spec) else None
 
 

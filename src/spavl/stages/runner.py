@@ -125,7 +125,7 @@ class _StreamsRun(Generic[C, In, Out]):
     def _write_failures(self) -> None:
         """Stop if too many inputs failed twice; otherwise write them to the journal as rejects."""
         for stream, failures in zip(self._streams, self._failures, strict=True):
-            check_failed(stream.name, len(failures.failed), self._total, self._spec.max_failed_fraction)
+            check_failed(stream.name, failures.failed, self._total, self._spec.max_failed_fraction)
         for failures in self._failures:
             for given, result in (*failures.failed, *failures.refused):
                 self._write(given, result)

@@ -22,8 +22,12 @@ class Blobs:
         return digest
 
     def get(self, digest: str) -> bytes:
+        """The bytes of an image. Raises if the file is missing, or holds other bytes than those that were put."""
+        then = "restore this file, or delete it and build the run again"
         try:
-            return self.path(digest).read_bytes()
+            data = self.path(digest).read_bytes()
         except FileNotFoundError:
-            then = "build the run again, or restore its blobs folder"
             raise StoreError(f"image {digest[:12]} is missing", where=str(self.path(digest)), then=then) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StoreError(f"image {digest[:12]} is damaged", where=str(self.path(digest)), then=then)
+        return data

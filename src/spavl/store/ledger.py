@@ -21,7 +21,7 @@ from typing import Literal, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spavl.errors import InternalError
+from spavl.errors import InternalError, StoreError
 from spavl.store.files import disk_faults, writing_to
 from spavl.store.sqlite import connect, connect_to_look
 
@@ -96,13 +96,16 @@ class Ledger:
         self._waiting: deque[_Waiting] = deque()
         self._wake, self._closing = threading.Event(), False
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
-        if look_only:
-            self._database = self._reader = self._open_to_look()
+        try:
+            self._database = self._open_to_look() if look_only else self._open()
             self._select = _selecting(self._database)
-            return
-        self._database = self._open()
-        self._select = _selecting(self._database)
-        self._take_in(folder)
+            if look_only:
+                self._reader = self._database
+                return
+            self._take_in(folder)
+        except (sqlite3.DatabaseError, KeyError) as error:
+            then = "restore it from a copy; if there is none, delete it: every call is then made, and paid, again"
+            raise StoreError(f"the ledger is damaged: {error}", where=str(self._path), then=then) from error
         # A separate connection for reads, so that they do not wait until a commit is on disk.
         self._reader = connect(self._path)
         self._writer.start()

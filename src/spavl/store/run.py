@@ -170,6 +170,9 @@ class RunFolder:
         """
         return Lookup(self._table_path(stage, kind), kind, by, GROUPS_HELD + readers - 1)
 
+    def has_table(self, stage: str, kind: type[Record]) -> bool:
+        return self._table_path(stage, kind).exists()
+
     def count(self, stage: str, kind: type[Record]) -> int:
         with open_table(self._table_path(stage, kind), kind) as table:
             return int(table.metadata.num_rows)
@@ -214,8 +217,9 @@ class RunFolder:
             about = json.loads(path.read_text())
             found, made_by = int(about["format"]), about["spavl"]
         except (ValueError, KeyError, TypeError) as error:
-            then = "choose another folder with --out"
-            raise StoreError(f"this is no run folder of spavl ({error!r})", where=str(path), then=then) from None
+            then = "restore this file, or choose another folder with --out"
+            then += f"; copy {self.path / _LEDGER} into it first, and none of its model calls is made again"
+            raise StoreError(f"not a run file of spavl ({str(error)[:80]})", where=str(path), then=then) from None
         if found > FORMAT:
             raise StoreError(
                 f"this run was made by spavl {made_by}, whose folders this version ({__version__}) cannot read",

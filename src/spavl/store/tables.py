@@ -2,6 +2,7 @@
 
 import typing
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import NoneType
@@ -56,7 +57,10 @@ def record_from(kind: type[R], row: dict[str, Any]) -> R:
 def write_table(path: Path, kind: type[R], records: Iterable[R]) -> int:
     """Write records to one Parquet file in order, one row group in memory at a time. Returns their number."""
     schema, left, count = schema_of(kind), iter(records), 0
-    with writing_to(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        writing_to(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         while rows := [row_of(record) for record in islice(left, _ROWS_PER_GROUP)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             count += len(rows)
@@ -65,7 +69,7 @@ def write_table(path: Path, kind: type[R], records: Iterable[R]) -> int:
 
 def read_table(path: Path, kind: type[R]) -> Iterator[R]:
     """The records of a file, one row group in memory at a time."""
-    with open_table(path, kind) as file:
+    with damage_named(path), open_table(path, kind) as file:
         for batch in file.iter_batches(_ROWS_PER_GROUP):
             for row in batch.to_pylist():
                 yield record_from(kind, row)
@@ -73,15 +77,27 @@ def read_table(path: Path, kind: type[R]) -> Iterator[R]:
 
 def ids_in(path: Path, kind: type[Record]) -> Iterator[str]:
     """The ids of a table, in the order of its rows."""
-    with open_table(path, kind) as file:
+    with damage_named(path), open_table(path, kind) as file:
         for batch in file.iter_batches(_ROWS_PER_GROUP, columns=["id"]):
             yield from batch.column(0).to_pylist()
 
 
 def open_table(path: Path, kind: type[Record]) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        with damage_named(path):
+            return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
-        raise StoreError(f"no table of {kind.__name__} rows", where=str(path), then="run the earlier stages") from None
-    except pa.ArrowInvalid as error:
-        raise StoreError(f"not a readable table: {error}", where=str(path), then="delete it and build again") from error
+        then = "type the command that made it again; finished calls are not made again"
+        raise StoreError(f"no table of {kind.__name__} rows", where=str(path), then=then) from None
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what pyarrow raises at a damaged file, which may be anything, into one error that says what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, UnicodeDecodeError, TypeError) as error:
+        then = "delete it and type the command that made it again; finished calls are not made again"
+        raise StoreError(f"the table is damaged: {error}", where=str(path), then=then) from error

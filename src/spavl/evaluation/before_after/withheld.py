@@ -11,7 +11,12 @@ def check_withheld(withheld: Sequence[str]) -> None:
         rates, are = ("1 rate", "is") if len(withheld) == 1 else (f"{len(withheld)} rates", "are")
         raise GateError(
             f"{rates} of the evaluation {are} withheld; all else is reported",
-            where="\n         ".join(withheld),
-            then="look at tables/evaluation.parquet and, of comparisons, tables/comparisons.parquet; use another "
-            "evaluation.guard or evaluation.judge, or report bounds with --evaluation.max_invalid 1",
+            then="\n".join(
+                [
+                    "look at tables/judgements.parquet and, of comparisons, tables/pairwise.parquet; use another "
+                    "evaluation.guard or evaluation.judge, or report bounds with --evaluation.max_invalid 1",
+                    "withheld:",
+                    *withheld,
+                ]
+            ),
         )

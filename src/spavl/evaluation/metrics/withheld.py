@@ -24,7 +24,7 @@ _EMPTY = (
     "or that of a model that thinks in model_settings"
 )
 _NOT_JUDGED = "look at the column `raw` of tables/judgements.parquet and name another {}"
-_BLOCKED = "look at the column `votes` of tables/comparisons.parquet and name another --judge"
+_BLOCKED = "look at the column `votes` of tables/pairwise.parquet and name another --judge"
 _BOUNDS = "report bounds with --max-invalid 1"
 # The most rates that a message names; all of them are in results.json.
 _MOST_NAMED = 12
@@ -170,8 +170,14 @@ def gate_error(withheld: Sequence[WithheldRate], most: float) -> GateError:
     return GateError(
         f"{rates}, for more than {most:.0%} of {'its' if len(withheld) == 1 else 'their'} answers are not known; "
         "all others are reported",
-        where="\n         ".join([*lines[:_MOST_NAMED], *more]),
-        then=f"{'; '.join(_distinct(step for each in withheld for step in each.then.split('; ')))}; or {_BOUNDS}",
+        then="\n".join(
+            [
+                f"{'; '.join(_distinct(step for each in withheld for step in each.then.split('; ')))}; or {_BOUNDS}",
+                "withheld:",
+                *lines[:_MOST_NAMED],
+                *more,
+            ]
+        ),
     )
 
 

@@ -49,9 +49,9 @@ def _row(line: RateComparison, baselines: Sequence[str]) -> list[str]:
     gap, (benchmark, metric) = line.pair.difference, line.rate
     return [
         f"{benchmark}, {TITLES[metric]}",
-        _per_cent(line.before),
-        _per_cent(line.after),
-        *(_per_cent(line.baselines.get(name)) for name in baselines),
+        _with_interval(line.before),
+        _with_interval(line.after),
+        *(_with_interval(line.baselines.get(name)) for name in baselines),
         f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]",
         f"{gap.n:,}",
         p_value(line.p),
@@ -63,6 +63,11 @@ def _row(line: RateComparison, baselines: Sequence[str]) -> list[str]:
 
 def _per_cent(rate: Estimate | None) -> str:
     return "?" if rate is None or rate.value != rate.value else f"{100 * rate.value:.1f}"
+
+
+def _with_interval(rate: Estimate | None) -> str:
+    shown = _per_cent(rate)
+    return shown if rate is None or shown == "?" else f"{shown} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
 def _win_rate(each: WinRate) -> str:

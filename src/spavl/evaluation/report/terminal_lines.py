@@ -42,7 +42,10 @@ def lines(results: EvaluationResults) -> Iterator[str]:
     faults = results.contamination.training_data.faults if results.contamination else ()
     for warning in (*results.drift_warnings, *faults):
         yield from wrapped(f"warning: {warning}")
-    yield f"{results.calls.calls:,.0f} calls, {results.calls.usd:.2f} USD"
+    lost = (
+        f" (up to {results.usd_lost_at_most:.2f} more for answers that were lost)" if results.usd_lost_at_most else ""
+    )
+    yield f"{results.calls.calls:,.0f} calls, {results.calls.usd:.2f} USD{lost}"
 
 
 def _lines_of_others(others: Sequence[OtherRates]) -> Iterator[str]:

@@ -26,6 +26,8 @@ from spavl.text.final_answer import part_thoughts
 _FRAME = 16
 # Seconds in which 429s for one request do not count as tries.
 _PATIENCE = 900.0
+# Seconds of 429s for one request after which the user is told.
+_REPORTED_AFTER = 30.0
 
 
 class RateLimited:
@@ -90,6 +92,8 @@ class Retrying:
             except Transient as error:
                 asked = error.retry_after or 0.0
                 patient = time.monotonic() - began < _PATIENCE and asked <= learned_rate.LONGEST_WAIT
+                if error.throttled and time.monotonic() - began > _REPORTED_AFTER:
+                    self._report_throttled(error.reason)
                 if not (error.throttled and patient):
                     attempt += 1
                     if attempt == self._tries:
@@ -97,6 +101,12 @@ class Retrying:
                 wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
                 # Jitter, so that requests with the same wait are not sent at the same moment.
                 await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
+
+    def _report_throttled(self, reason: str) -> None:
+        if not self._said:
+            self._said = True
+            patience = f"it is sent again for up to {_PATIENCE / 60:.0f} minutes"
+            self._say(f"{self.name} has answered a request with {reason} for {_REPORTED_AFTER:.0f} s: {patience}")
 
     def _bounded(self, asked: float) -> float:
         """The wait that a server asks for, limited to `LONGEST_WAIT`. The first limited wait is reported."""

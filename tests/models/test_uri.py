@@ -13,7 +13,7 @@ from spavl.evaluation.model_names import models_by_name, name_among
 from spavl.judges.registry import FORMS, guard_uri
 from spavl.models.uri import KINDS, model_uri
 from spavl.pipeline.registry import BuildConfig
-from spavl.training.rewarder_uri import rewarder_uri
+from spavl.training.config import rewarder_uri
 
 # As they stand in ledgers and settings of runs that were made before.
 WORK_TODAY = (

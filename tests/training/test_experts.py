@@ -12,7 +12,8 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import TrainableConfig, TrainingConfig
 from spavl.training.dry_run.estimate import estimate_training
 from spavl.training.dry_run.table import page
-from spavl.training.model.trainable import merge, prepare, save, stacked_layers, without_lora, without_lora_in_words
+from spavl.training.model.anatomy import stacked_layers
+from spavl.training.model.trainable import merge, prepare, save, without_lora, without_lora_in_words
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.images import encoded, photo

@@ -158,7 +158,7 @@ def half(folder, model, processor):
     print("half", flush=True)
     time.sleep(600)
 
-whole, pretrained.save = pretrained.save, half
+whole, trainable.save = trainable.save, half
 main(sys.argv[1:])
 """
 

@@ -1,6 +1,7 @@
 """Opens a run with a finished data set for reading."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ BUILD = "spavl build my.toml makes one; spavl data import brings one in"
 def open_finished(path: Path) -> Iterator[RunFolder]:
     if not (path / "run.json").is_file():
         raise StoreError("there is no run in this folder", where=str(path), then=BUILD)
-    with RunFolder(path) as run:
+    # It is locked if it can be: nobody writes to a folder that cannot be written to.
+    with RunFolder(path, look_only=not os.access(path, os.W_OK)) as run:
         if run.manifest(SPEC.stage) is None:
             then = "type its spavl build again, which goes on where it was left"
             raise StoreError("this run has no finished data set", where=str(path), then=then)

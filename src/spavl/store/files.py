@@ -88,6 +88,9 @@ def filling(folder: Path) -> Iterator[Path]:
         try:
             yield new
             for place, _, names in os.walk(new):
+                for each in names:
+                    # Some libraries make files that only their owner may read.
+                    Path(place, each).chmod(0o644)
                 for each in (*names, ""):
                     sync(Path(place, each))
             if folder.exists():

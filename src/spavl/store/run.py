@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from spavl import __version__
 from spavl.errors import StoreError
@@ -75,7 +75,7 @@ class RunFolder:
     With `look_only`, the folder may be missing, and nothing is locked or written.
     """
 
-    def __init__(self, path: Path, seed: int = 0, look_only: bool = False) -> None:
+    def __init__(self, path: Path, seed: int | None = None, look_only: bool = False) -> None:
         self.path = path
         _check_place(path)
         self._held = contextlib.ExitStack()
@@ -87,6 +87,8 @@ class RunFolder:
                     path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(self._take_lock())
                 self._check_or_begin(seed)
+            elif (path / RUN_FILE).exists():
+                self._check_format()
             self.blobs = Blobs(path / "blobs")
             self.ledger = Ledger(path / _LEDGER, look_only)
             held.callback(self.ledger.close)
@@ -207,32 +209,44 @@ class RunFolder:
             raise StoreError(f"this file system has no locks: {error}", where=str(self.path), then=then) from None
         return lock
 
-    def _check_or_begin(self, seed: int) -> None:
+    def _check_or_begin(self, seed: int | None) -> None:
         path = self.path / RUN_FILE
         if not path.exists():
             about = {"format": FORMAT, "spavl": __version__, "seed": seed, "versions": _versions()}
             write_text(path, json.dumps(about, indent=2) + "\n")
             return
+        about = self._check_format()
+        if seed is None or about.get("seed") == seed:
+            return
+        if about.get("seed") is None or not self.stages_begun():
+            # A data set was imported, which needs no seed, or nothing was made yet.
+            write_text(path, json.dumps(about | {"seed": seed}, indent=2) + "\n")
+        else:
+            what = f"this run was made with seed {about['seed']}, not {seed}: all its rows would be made again"
+            raise StoreError(what, where=str(self.path), then=self._how_to_keep())
+
+    def _check_format(self) -> dict[str, Any]:
+        """The content of the run file. Raises if another version of spavl made it, or nothing that can be read."""
+        path = self.path / RUN_FILE
         try:
             about = json.loads(path.read_text())
             found, made_by = int(about["format"]), about["spavl"]
         except (ValueError, KeyError, TypeError) as error:
-            then = "restore this file, or choose another folder with --out"
-            then += f"; copy {self.path / _LEDGER} into it first, and none of its model calls is made again"
-            raise StoreError(f"not a run file of spavl ({str(error)[:80]})", where=str(path), then=then) from None
+            what = f"not a run file of spavl ({str(error)[:80]})"
+            raise StoreError(what, where=str(path), then=f"restore this file, or {self._how_to_keep()}") from None
         if found > FORMAT:
-            raise StoreError(
-                f"this run was made by spavl {made_by}, whose folders this version ({__version__}) cannot read",
-                where=str(path),
-                then="pip install --upgrade spavl, or choose another folder with --out",
-            )
+            what = f"this run was made by spavl {made_by}, whose folders this version ({__version__}) cannot read"
+            raise StoreError(what, where=str(path), then=f"pip install --upgrade spavl, or {self._how_to_keep()}")
         if found < FORMAT:
-            raise StoreError(
-                f"this run was made by spavl {made_by}, which named stages and settings otherwise",
-                where=str(path),
-                then=f"choose another folder with --out; copy {self.path / _LEDGER} into it first, and none of its "
-                "model calls is made again",
+            what = (
+                f"this run was made by spavl {made_by} in format {found}; this version ({__version__}) reads {FORMAT}"
             )
+            raise StoreError(what, where=str(path), then=self._how_to_keep())
+        return dict(about)
+
+    def _how_to_keep(self) -> str:
+        copied = f"copy {self.path / _LEDGER} into it first, and none of its model calls is made again"
+        return f"choose another folder with --out; {copied}"
 
 
 def _versions() -> dict[str, str]:

@@ -1,14 +1,13 @@
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
-from spavl.judges.registry import GuardName
-from spavl.models.uri import ModelName
+from spavl.judges.registry import GuardName, guard_uri
+from spavl.models.uri import REWARD, ModelName, checkpoint_of, of_settings
 from spavl.records import CurvePoint
 from spavl.stages.spec import StageSpec
-from spavl.training.rewarder_uri import RewarderName
 
 SPEC = StageSpec(
     "training",
@@ -19,6 +18,20 @@ SPEC = StageSpec(
     files=("model", "ppo.reward"),
     version=6,
 )
+
+
+def rewarder_uri(name: str) -> str:
+    """`reward/FOLDER`, `judge/NAME` or a guard; a run folder, also without `reward/`, names its reward model."""
+    kind, _, rest = name.partition("/")
+    if kind == "judge":
+        return f"judge/{guard_uri(rest)}"
+    if kind == REWARD:
+        return f"{REWARD}/{checkpoint_of(rest, REWARD) or rest}"
+    own = checkpoint_of(name, REWARD)
+    return f"{REWARD}/{own}" if own else guard_uri(name)
+
+
+RewarderName = Annotated[str, of_settings(rewarder_uri)]
 
 
 class LoopConfig(Settings):

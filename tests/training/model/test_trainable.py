@@ -24,8 +24,8 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import TrainableConfig, TrainingConfig
 from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.model import qlora
-from spavl.training.model.anatomy import parts_of
-from spavl.training.model.trainable import count, linear_layers, load, merge, prepare, rates_of, save, without_dropout
+from spavl.training.model.anatomy import linear_layers, parts_of
+from spavl.training.model.trainable import count, load, merge, prepare, rates_of, save, without_dropout
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.sft import SFT
 from spavl.training.prefix_trees.attention import family_of, refuse_encoder_decoder

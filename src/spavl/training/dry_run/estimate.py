@@ -29,7 +29,7 @@ from spavl.store.cache import cache_folder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.model import qlora, trainable
+from spavl.training.model import anatomy, qlora, trainable
 from spavl.training.model.anatomy import BLANK_SIZE, Part, blank_image
 from spavl.training.model.trainable import frozen_dtype, load
 from spavl.training.objectives.dpo import REFERENCE_CACHE, ReferenceCache, reference_name
@@ -134,8 +134,8 @@ def estimate_training(
         raise TrainingError("no sample can be trained on", where=checked.in_words(), then="correct the data set")
     family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")
     # By their ids, since LoRA changes their names.
-    quantized = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
-    stacked = sum(skeleton.get_parameter(name).numel() for name in trainable.stacked_layers(skeleton))
+    quantized = {id(skeleton.get_submodule(name).weight) for name in anatomy.linear_layers(skeleton)}
+    stacked = sum(skeleton.get_parameter(name).numel() for name in anatomy.stacked_layers(skeleton))
     image_inputs = partial(blank_image, processor, {checked.sizes[sample.blob] for sample in checked.samples})
     trainable.prepare(skeleton, settings.trainable, image=image_inputs)
     unread = trainable.unread(skeleton, settings.trainable)

@@ -214,3 +214,25 @@ def _leaves(made: Iterable[Tensor]) -> set[int]:
         seen.update(below)
         left += below
     return found
+
+
+def linear_layers(model: Any) -> list[str]:
+    """The linear layers of the language model without its head."""
+    head, part_of = head_of(model), parts_of(model)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and part_of.get(f"{name}.weight") == "language"
+    ]
+
+
+def stacked_layers(model: Any) -> list[str]:
+    """Parameters of the language model that are stacks of linear layers: the experts of a mixture."""
+    part_of = parts_of(model)
+    return [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if not isinstance(module, nn.modules.conv._ConvNd)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim == 3 and part_of.get(f"{path}.{name}") == "language"
+    ]

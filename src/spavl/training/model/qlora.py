@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesCo
 from spavl.errors import MissingExtra, TrainingError, how_to_install
 from spavl.models.backends.hf import ONLY_WEIGHTS, cannot_load, commit_of, load_processor
 from spavl.models.remote_code import opening
-from spavl.training.model.trainable import linear_layers
+from spavl.training.model.anatomy import linear_layers
 
 # Bytes of one weight: half a byte, and its part of the double-quantized scales.
 BYTES = 0.5 + 0.127 / 8

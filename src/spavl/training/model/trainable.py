@@ -20,7 +20,7 @@ from spavl.models.backends.hf import base_of, load_checkpoint
 from spavl.models.factory import checkpoint_path
 from spavl.store.files import filling
 from spavl.training.config import TrainableConfig, TrainingConfig
-from spavl.training.model.anatomy import Part, head_of, parts_of, read_of
+from spavl.training.model.anatomy import Part, head_of, linear_layers, parts_of, read_of, stacked_layers
 from spavl.training.prefix_trees.attention import refuse_encoder_decoder
 
 ADAPTER = "adapter_config.json"
@@ -112,8 +112,11 @@ def save(folder: Path, model: Any, processor: Any) -> None:
 
 def merge(adapter: Path, out: Path, trusted: Collection[str] = ()) -> None:
     """Save an adapter and its base as one merged model, for servers that load no adapters."""
+    if not adapter.is_dir():
+        then = "give the folder of a run, or of its checkpoint"
+        raise ConfigError("no such folder", where=str(adapter), then=then)
     if not (adapter / ADAPTER).exists():
-        then = "give the checkpoint of a run with training.trainable.language = lora; other checkpoints are whole"
+        then = "a checkpoint without LoRA, or with a trained projector, is saved whole: there is nothing to merge"
         raise ConfigError(f"no adapter in this folder: {ADAPTER} is missing", where=str(adapter), then=then)
     if out.exists():
         raise ConfigError("this folder exists already", where=str(out), then="give another --out")
@@ -269,28 +272,6 @@ def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
 
 def unread_in_words(names: Sequence[str]) -> str:
     return f"{len(names)} parameters to be trained are not used by the model and stay frozen, such as {names[-1]}"
-
-
-def linear_layers(model: Any) -> list[str]:
-    """The linear layers of the language model without its head."""
-    head, part_of = head_of(model), parts_of(model)
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and part_of.get(f"{name}.weight") == "language"
-    ]
-
-
-def stacked_layers(model: Any) -> list[str]:
-    """Parameters of the language model that are stacks of linear layers: the experts of a mixture."""
-    part_of = parts_of(model)
-    return [
-        f"{path}.{name}"
-        for path, module in model.named_modules()
-        if not isinstance(module, nn.modules.conv._ConvNd)
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.ndim == 3 and part_of.get(f"{path}.{name}") == "language"
-    ]
 
 
 def without_lora(model: nn.Module) -> dict[str, int]:

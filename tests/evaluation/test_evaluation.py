@@ -373,6 +373,32 @@ def _guard(results: EvaluationResults) -> str:
     return name
 
 
+def test_a_table_that_was_deleted_is_made_again_from_the_ledger(tmp_path: Path) -> None:
+    folder, out = write_spa_vl(tmp_path / "data", 6, 6), tmp_path / "evaluation"
+    with ChatServer(judged(REFUSED)) as server:
+        evaluate(out, **of_two(server.url, folder))
+        tables = {
+            name: (out / "tables" / f"{name}.parquet").read_bytes() for name in ("items", "answers", "judgements")
+        }
+        asked = but_canaries(server).total()
+        for name in tables:
+            (out / "tables" / f"{name}.parquet").unlink()
+        evaluate(out, **of_two(server.url, folder))
+        assert but_canaries(server).total() == asked
+    assert all((out / "tables" / f"{name}.parquet").read_bytes() == whole for name, whole in tables.items())
+
+
+def test_the_results_of_other_models_are_not_replaced(tmp_path: Path) -> None:
+    folder, out = write_spa_vl(tmp_path / "data", 6, 6), tmp_path / "evaluation"
+    with ChatServer(judged(REFUSED)) as server:
+        settings = of_two(server.url, folder)
+        evaluate(out, **settings)
+        before = (out / "results.json").read_bytes()
+        with pytest.raises(ConfigError, match="results of other models: openai/two") as refused:
+            evaluate(out, **settings | {"models": settings["models"][:1]})
+    assert "--out" in refused.value.then and (out / "results.json").read_bytes() == before
+
+
 def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 2, 1)
     with ChatServer(judged(SAFE)) as server:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from spavl.config import write_config
 from spavl.errors import ConfigError
 from spavl.evaluation import answers, canaries, items, judgements, pairwise
+from spavl.evaluation.answers import BASELINES
 from spavl.evaluation.config import (
     ANSWERS,
     CANARIES,
@@ -35,7 +36,7 @@ from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.samples import samples_of
 from spavl.evaluation.results.build import results_of
-from spavl.evaluation.results.file import write_results
+from spavl.evaluation.results.file import read_results, write_results
 from spavl.evaluation.results.types import EvaluationResults
 from spavl.judges.gold_answers import read_gold_answers
 from spavl.models.backends.dry_run import ValidatingFactory
@@ -93,6 +94,7 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
         then = "choose another folder with --out"
         raise ConfigError("this folder holds the run of a pipeline", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
+        _check_replaced(config, out)
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         servers, own = config.servers, config.model_settings
@@ -128,6 +130,18 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
         write_text(out / "card.md", terminal_lines.card(results))
         write_text(out / "report.html", render_evaluation(results, samples_of(run, results)))
         return results
+
+
+def _check_replaced(config: EvaluationConfig, out: Path) -> None:
+    """Refuse to replace the results of other models: the folder is named where they are compared or cited."""
+    try:
+        earlier = read_results(out)
+    except ConfigError:
+        return  # no results, or damaged ones
+    if others := earlier.models.keys() - models_by_name(config.models).keys() - BASELINES.keys():
+        what = f"this folder holds the results of other models: {', '.join(sorted(others))}"
+        then = "name them too, which costs no further call, or choose another folder with --out"
+        raise ConfigError(what, where=str(out), then=then)
 
 
 async def _preflight(config: EvaluationConfig, run: RunFolder, screen: Screen) -> None:

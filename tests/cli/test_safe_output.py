@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.types import Rejected, Transient, ask_about
+from spavl.models.types import RequestRejected, Transient, ask_about
 from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import FORGING, line, tell
 from tests.support.command_line import spavl_here
@@ -117,7 +117,7 @@ def test_what_a_server_says_is_one_line(status: int) -> None:
         model = OpenAIModel("m", url)
         try:
             await model.ask(ask_about(None, "What is this?"))
-        except (SpavlError, Transient, Rejected) as error:
+        except (SpavlError, Transient, RequestRejected) as error:
             return error.what if isinstance(error, SpavlError) else str(error)
         finally:
             await model.close()

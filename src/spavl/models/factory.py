@@ -36,12 +36,12 @@ from spavl.models.wrappers.image_size import ImageSizeLimited, ResizedImages
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import (
     Budget,
-    Budgeted,
     Flights,
     LedgerCached,
     LoadBalanced,
     RateLimited,
     Retrying,
+    WithBudget,
     WithSystemPrompt,
 )
 from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom, habits_of, is_known_to_think
@@ -288,7 +288,7 @@ class ModelFactory:
             await self._ledger.put(LostCall(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
         def limited(place: Backend, pace: RateLimiter) -> RateLimited:
-            return RateLimited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+            return RateLimited(WithBudget(place, self._budget, opened.price, opened.model, write_off), pace)
 
         places = [limited(place, pace) for place, pace in opened.places]
         asked = places[0] if len(places) == 1 else LoadBalanced(places, self._say)

@@ -143,9 +143,9 @@ class Outage(Transient):
         self.given_up = given_up
 
 
-class Deferred(Exception):
+class CallDeferred(Exception):
     """The answer will come in a batch, or needs money that batches hold: the caller asks again after the batches."""
 
 
-class Rejected(Exception):
+class RequestRejected(Exception):
     """The server refuses this request for good (a permanent 4xx). The run continues without it."""

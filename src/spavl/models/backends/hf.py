@@ -31,7 +31,7 @@ from spavl.models.chat_template import as_written, ends_of, prompt_of, shown_by,
 from spavl.models.memory import AdaptiveBatch, free_memory, is_out_of_memory
 from spavl.models.names import pinned, revision_of
 from spavl.models.remote_code import opening, own_code_refused
-from spavl.models.types import ImageData, Rejected, Reply, Request, Transient
+from spavl.models.types import ImageData, Reply, Request, RequestRejected, Transient
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.records import content_hash
 from spavl.text.final_answer import begins_thought, part_thoughts
@@ -154,7 +154,7 @@ def _fault_of(processor: Any, request: Request) -> Exception | None:
     except (SpavlError, MemoryError):
         raise  # not an error of this request, but of the settings or the machine
     except Exception as error:
-        return Rejected(f"the model's template or processor does not take this: {_sentence(error)}")
+        return RequestRejected(f"the model's template or processor does not take this: {_sentence(error)}")
     return None
 
 

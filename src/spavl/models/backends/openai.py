@@ -30,7 +30,7 @@ from spavl.models.backends.openai_replies import (
     status_within,
 )
 from spavl.models.names import openai_name, served
-from spavl.models.types import ImageData, Message, Rejected, Reply, Request, Transient
+from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, Transient
 from spavl.text.http_headers import allowance, retry_after
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys, has_userinfo, without_userinfo
@@ -238,7 +238,7 @@ class OpenAIModel:
             return orjson.dumps({**settings, "messages": [_message(message) for message in request.messages]})
         except orjson.JSONEncodeError as error:
             # A lone surrogate such as "\ud800" cannot be encoded in UTF-8.
-            raise Rejected(f"the request is no JSON: {error}") from None
+            raise RequestRejected(f"the request is no JSON: {error}") from None
 
     def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
         reason = f"HTTP {status}: {fault_in(body)}"
@@ -249,7 +249,7 @@ class OpenAIModel:
             raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
         if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason) or self._was_answered()):
             # The key was accepted before, so the gateway rejects the content of this request.
-            raise Rejected(reason)
+            raise RequestRejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
@@ -259,7 +259,7 @@ class OpenAIModel:
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
-        raise Rejected(reason)
+        raise RequestRejected(reason)
 
 
 async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:

@@ -23,7 +23,7 @@ from spavl.models.backends.openai_replies import not_taken, read_reply, status_w
 from spavl.models.batch_api.server import BatchServer, BatchStatus, lines_of
 from spavl.models.names import without_addresses
 from spavl.models.prices import FREE, Price
-from spavl.models.types import Deferred, Rejected, Reply, Request, Transient
+from spavl.models.types import CallDeferred, Reply, Request, RequestRejected, Transient
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget, most_of
 from spavl.models.wrappers.thinking import ROOM, ThinkingHabits, is_too_long
@@ -90,7 +90,7 @@ class BatchQueue:
         line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
-            raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
+            raise RequestRejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
         if batch_file.requests >= batch_file.most or batch_file.bytes + len(line) > largest:
             await self._send(batch_file)
         if batch_file.price is None:
@@ -107,7 +107,7 @@ class BatchQueue:
                 await self._send(batch_file)
         try:
             await self._await_all(tell)
-        except Rejected as error:
+        except RequestRejected as error:
             then = "see what its server says of its batches, put it right and type the same command"
             raise ProviderError(f"a server of batches refused: {error}", then=then) from None
 
@@ -146,7 +146,7 @@ class BatchQueue:
         batch_file.finish()
         try:
             file_id = await batch_file.server.upload(batch_file.file)
-        except Rejected as error:
+        except RequestRejected as error:
             self._divide(batch_file, self._outbox.unsent(batch_file.backend.name), str(error))
             self._outbox.forget_unsent(batch_file.backend.name)
             batch_file.discard()
@@ -282,7 +282,7 @@ class BatchFile:
 
 
 class BatchedModel:
-    """Queues each request and raises Deferred; when the row is tried again, the ledger has the answer."""
+    """Queues each request and raises CallDeferred; when the row is tried again, the ledger has the answer."""
 
     def __init__(self, queue: BatchQueue, batch_file: BatchFile, stage: str, habits: ThinkingHabits) -> None:
         self.name = batch_file.backend.name
@@ -292,7 +292,7 @@ class BatchedModel:
         async with self._batch_file.turn:
             room = self._habits.room if self._habits.thinks else 0
             await self._queue.post(self._batch_file, request, self._stage, room)
-        raise Deferred
+        raise CallDeferred
 
 
 def _too_much(fault: str) -> bool:
@@ -342,7 +342,7 @@ def _call(posted: QueuedRequest, batch_file: BatchFile, line: dict[str, Any]) ->
 def _reason(batch_file: BatchFile, status: int, body: bytes) -> str:
     try:
         batch_file.backend.raise_for(status, {}, body, key_is_good=True)
-    except Rejected as error:
+    except RequestRejected as error:
         return str(error)
     raise AssertionError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from spavl.models.model_settings import ModelSettings
-from spavl.models.types import ChatModel, Message, Rejected, Reply, Request
+from spavl.models.types import ChatModel, Message, Reply, Request, RequestRejected
 
 # The most tokens that are added to a limit for thoughts; and the fewest that are worth a request.
 ROOM, _LEAST_ROOM = 4096, 256
@@ -114,7 +114,7 @@ class WithThinkingRoom:
                 replace(request, messages=(Message("user", _SHORT),), max_tokens=_SHORT_TOKENS)
             )
             reply = _with_use_of(reply, reply, word)
-        except Rejected:
+        except RequestRejected:
             pass
         if habits.thinks:
             return await self._ask_with_room(request, reply)
@@ -133,7 +133,7 @@ class WithThinkingRoom:
         while room >= _LEAST_ROOM:
             try:
                 reply = await self._inner.ask(replace(request, max_tokens=request.max_tokens + room))
-            except Rejected as error:
+            except RequestRejected as error:
                 if not is_too_long(str(error)):
                     raise
                 room = min(habits.room, room // 2)

@@ -906,8 +906,8 @@ def test_half_a_character_is_refused_and_never_sent() -> None:
 def test_models_that_stand_for_more_calls_are_counted_so_whichever_is_asked_first(run: RunFolder) -> None:
     """The weight is the model's own: it was the factory's, and the one that was opened last set it for all."""
     factory = CostCountingFactory(run.ledger, {}, "likely")
-    one = factory.weighted(2, 10).open("openai/a@http://127.0.0.1:9/v1", "responses")
-    other = factory.weighted(30, 100).open("openai/b@http://127.0.0.1:9/v1", "responses")
+    one = factory.with_weight(2, 10).open("openai/a@http://127.0.0.1:9/v1", "responses")
+    other = factory.with_weight(30, 100).open("openai/b@http://127.0.0.1:9/v1", "responses")
 
     async def ask() -> None:
         await one.ask(ask_about(None, "x", max_tokens=1000))

@@ -517,7 +517,7 @@ def test_a_ledger_of_before_is_read_and_its_thoughts_come_off(tmp_path: Path) ->
         row = (
             request.key(name),
             name,
-            request.spelled(),
+            request.canonical_text(),
             "ok",
             f"<think>{PONDERED}</think>Yes.",
             "",

@@ -58,12 +58,12 @@ class Request:
             **({"more": json.loads(self.more)} if self.more else {}),
         }
 
-    def spelled(self) -> str:
+    def canonical_text(self) -> str:
         return canonical_json(self.canonical())
 
     def key(self, model: str) -> str:
         """The key of this call in the ledger, the same in every run."""
-        return key_of(model, self.spelled())
+        return key_of(model, self.canonical_text())
 
 
 def key_of(model: str, spelled: str) -> str:
@@ -102,7 +102,7 @@ class Reply:
     is_begun: bool = False
 
     @property
-    def thought(self) -> bool:
+    def has_thoughts(self) -> bool:
         """Whether the reply has thoughts, as far as is known."""
         return bool(self.reasoning or self.reasoning_tokens)
 

@@ -100,7 +100,7 @@ class CostContext(Generic[C]):
 
     def counting(self, times: float, words: float) -> CostCountingFactory:
         """A factory of models that count each call `times` times and assume replies of `words` words."""
-        return self.models.weighted(times, words)
+        return self.models.with_weight(times, words)
 
     def image(self, image: Image) -> ImageData:
         """The image of a row, or a stand-in of the same size."""

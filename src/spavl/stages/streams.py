@@ -83,7 +83,7 @@ async def _try(context: StageContext[Any], stream: Stream[In, Out], record: In) 
         return Attempt(await stream.work(record), outcomes)
     except CallDeferred:
         # The work may also have asked models that answer at once; their calls are still under way.
-        await context.models.landed()
+        await context.models.wait_for_calls_in_flight()
         return None
     except RequestRejected as error:
         return Attempt(RowResult(rejects=[reject(record, REFUSED, str(error))]), outcomes)

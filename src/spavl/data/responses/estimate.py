@@ -25,7 +25,7 @@ async def responses(context: CostContext[ResponsesConfig]) -> list[WeightedRow[R
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )

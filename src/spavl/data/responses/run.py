@@ -56,7 +56,7 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )

@@ -29,7 +29,7 @@ from spavl.models.backends.openai_replies import (
     read_reply,
     status_within,
 )
-from spavl.models.names import openai_name, served
+from spavl.models.names import openai_name, parse_served_name
 from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, Transient
 from spavl.text.http_headers import allowance, retry_after
 from spavl.text.safe_print import line
@@ -99,7 +99,7 @@ class OpenAIModel:
         was_answered: Callable[[], bool] = lambda: False,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
-        self.model, self._more, self._say = served(model).model, more, say
+        self.model, self._more, self._say = parse_served_name(model).model, more, say
         self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
         self._limit = LIMITS[self.url == OPENAI]
@@ -181,11 +181,11 @@ class OpenAIModel:
     async def _check(self) -> None:
         """List the models once, so that a wrong address is reported at once and not after all retries."""
         try:
-            await self.listed()
+            await self.list_models()
         except Transient as error:
             raise self.no_answer(error) from None
 
-    async def listed(self) -> frozenset[str]:
+    async def list_models(self) -> frozenset[str]:
         """The names of the models that the server lists; empty if it has no list."""
         status, headers, body = await self._send("GET", "/models", None)
         if status == 401:  # 403 is accepted: some keys may send requests but not list models

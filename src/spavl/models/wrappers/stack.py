@@ -110,7 +110,8 @@ class Retrying:
                         raise
                 wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
                 # Jitter, so that requests with the same wait are not sent at the same moment.
-                await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
+                own, theirs = wait * random.uniform(0.5, 1.5), self._limited_wait(asked) * random.uniform(1, 1.1)
+                await asyncio.sleep(max(own, theirs))
 
     def _report_throttled(self, reason: str) -> None:
         if not self._said:
@@ -118,7 +119,7 @@ class Retrying:
             patience = f"it is sent again for up to {_PATIENCE / 60:.0f} minutes"
             self._say(f"{self.name} has answered a request with {reason} for {_REPORTED_AFTER:.0f} s: {patience}")
 
-    def _bounded(self, asked: float) -> float:
+    def _limited_wait(self, asked: float) -> float:
         """The wait that a server asks for, limited to `LONGEST_WAIT`. The first limited wait is reported."""
         if asked > learned_rate.LONGEST_WAIT and not self._said:
             self._said = True
@@ -295,7 +296,7 @@ class LedgerCached:
         self._under_way = {} if flights is None else flights
 
     async def ask(self, request: Request) -> Reply:
-        spelled = request.spelled()
+        spelled = request.canonical_text()
         key = key_of(self.name, spelled)
         call = call_of(self._ledger, self._names, spelled)
         if call is None:

@@ -63,7 +63,7 @@ class ThinkingHabits:
 
     def note(self, reply: Reply) -> None:
         self.is_begun |= reply.is_begun
-        if reply.thought:
+        if reply.has_thoughts:
             self.thinks = True
         elif self.thinks is None and reply.finish == "stop" and reply.text.strip():
             # A thinking model has thoughts in every reply that is not cut off.
@@ -97,7 +97,7 @@ class WithThinkingRoom:
         habits.note(reply)
         if reply.finish != "length" or not habits.has_room:
             return self._without_open_thought(reply)
-        if reply.thought or not reply.text.strip():
+        if reply.has_thoughts or not reply.text.strip():
             habits.thinks = True
         if habits.thinks is None and habits.trials:
             # If the chat template starts thoughts, only a complete reply shows whether a text is thoughts or an answer.

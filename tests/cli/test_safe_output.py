@@ -138,7 +138,7 @@ def test_the_live_table_passes_nothing_on(tmp_path: Path) -> None:
         "with screen.table(evil, [evil, 'two'], lambda: ([server], Spending(1.0, None, None))):\n"
         "    with screen.bar(evil, 3, unit=evil) as bar:\n"
         "        bar.advance(evil)\n        bar.tell(evil)\n        screen.say(evil)\n        time.sleep(0.6)\n"
-        "    screen.finished(evil, 1, 0, evil)\nscreen.say(evil)\n"
+        "    screen.report_finished(evil, 1, 0, evil)\nscreen.say(evil)\n"
     )
     ours, theirs = pty.openpty()
     shown = bytearray()

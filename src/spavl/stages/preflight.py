@@ -18,7 +18,7 @@ from spavl.models.factory import ModelFactory, checkpoint_path
 from spavl.models.names import split_revision
 from spavl.models.types import Transient
 from spavl.stages.context import StageContext
-from spavl.stages.finishing import finished
+from spavl.stages.finishing import current_manifest
 from spavl.stages.spec import StageSpec
 
 Opener = Callable[[str, ModelFactory, str], object]
@@ -41,7 +41,7 @@ def pending_stages(stages: Iterable[tuple[StageSpec[Any], StageContext[Any]]]) -
     """The stages that are not finished. A stage that reads rows of a pending stage is pending too."""
     pending: dict[str, StageSpec[Any]] = {}
     for spec, context in stages:
-        if pending.keys() & set(spec.reads) or finished(context, spec) is None:
+        if pending.keys() & set(spec.reads) or current_manifest(context, spec) is None:
             pending[spec.stage] = spec
     return list(pending.values())
 

@@ -56,7 +56,7 @@ class BatchQueue:
         for unsent in folder.glob("batch-*.jsonl"):
             unsent.unlink()
         self._outbox = Outbox(folder / OUTBOX)
-        self._budget.hold_again(self._outbox.held())
+        self._budget.hold_again(self._outbox.reserved_money())
         self._batch_files: dict[str, BatchFile] = {}
         self._tries: Counter[str] = Counter()
         # Batches for which the server had no room; they are started again when others have finished.
@@ -181,7 +181,7 @@ class BatchQueue:
                 await self._read(batch, batch_file, answers)
             finally:
                 answers.unlink(missing_ok=True)
-        missing = self._outbox.left(batch)
+        missing = self._outbox.reservations(batch)
         if standing.status == "failed":
             queued = [other for other in self._outbox.batches() if other.model == batch.model]
             others = any(other.number not in {batch.number, *self._no_room} for other in queued)
@@ -225,7 +225,7 @@ class BatchQueue:
         booked: list[QueuedRequest] = []
         calls: list[Call] = []
         losses: list[LostCall] = []
-        for posted in self._outbox.posted(batch, lines):
+        for posted in self._outbox.queued_requests(batch, lines):
             try:
                 call = _call(posted, batch_file, lines[posted.key])
             except Transient as error:
@@ -239,7 +239,7 @@ class BatchQueue:
                 calls.append(call)
         await asyncio.gather(*map(self._ledger.put, calls), *map(self._ledger.put, losses))
         self._budget.spent += sum(loss.usd for loss in losses)
-        self._outbox.answered(posted.key for posted in booked)
+        self._outbox.delete_answered(posted.key for posted in booked)
         paid = {call.key: call.usd for call in calls}
         for posted in booked:
             self._budget.release(posted.most, paid.get(posted.key, 0.0))

@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.types import Rejected, Transient, ask_about
+from spavl.models.types import RequestRejected, Transient, ask_about
 from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import FORGING, line, tell
 from tests.support.command_line import spavl_here
@@ -117,7 +117,7 @@ def test_what_a_server_says_is_one_line(status: int) -> None:
         model = OpenAIModel("m", url)
         try:
             await model.ask(ask_about(None, "What is this?"))
-        except (SpavlError, Transient, Rejected) as error:
+        except (SpavlError, Transient, RequestRejected) as error:
             return error.what if isinstance(error, SpavlError) else str(error)
         finally:
             await model.close()
@@ -138,7 +138,7 @@ def test_the_live_table_passes_nothing_on(tmp_path: Path) -> None:
         "with screen.table(evil, [evil, 'two'], lambda: ([server], Spending(1.0, None, None))):\n"
         "    with screen.bar(evil, 3, unit=evil) as bar:\n"
         "        bar.advance(evil)\n        bar.tell(evil)\n        screen.say(evil)\n        time.sleep(0.6)\n"
-        "    screen.finished(evil, 1, 0, evil)\nscreen.say(evil)\n"
+        "    screen.report_finished(evil, 1, 0, evil)\nscreen.say(evil)\n"
     )
     ours, theirs = pty.openpty()
     shown = bytearray()

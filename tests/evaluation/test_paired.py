@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from spavl.evaluation.metrics.paired import PairedRates, pair_of
 from spavl.evaluation.metrics.result_table import ResultCell, ResultColumn
 from spavl.evaluation.records import Item
-from spavl.statistics import compared, mcnemar
+from spavl.statistics import mcnemar, paired_test
 from tests.support.records import filled
 
 CELL = ResultCell("one", "real", "b", "guard", "unsafe")
@@ -36,7 +36,7 @@ def test_a_guard_that_reads_a_few_finds_no_difference() -> None:
 
 
 def test_where_nothing_is_known_of_either_nothing_is_said() -> None:
-    found = compared([[None]] * 30, [[0.0]] * 30, range(30))
+    found = paired_test([[None]] * 30, [[0.0]] * 30, range(30))
     assert found.difference.n == 0 and found.p == 1 and found.difference.low < 0.01 and found.difference.high == 1
     items = [filled(Item, key=str(number), cluster=str(number)) for number in range(3)]
     nothing, something = (ResultColumn(items, [[value]] * 3) for value in (None, 1.0))

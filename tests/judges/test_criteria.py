@@ -16,7 +16,7 @@ from spavl.judges.registry import is_rules, open_guard, open_judge, open_refusal
 from spavl.judges.snapshots import moving_alias
 from spavl.judges.types import JudgeInput, RefusalVerdict
 from spavl.models.factory import ModelFactory
-from spavl.models.types import ImageData, Rejected, Reply, Request
+from spavl.models.types import ImageData, Reply, Request, RequestRejected
 from spavl.store import RunFolder
 
 
@@ -34,7 +34,7 @@ class Says:
         try:
             return Reply(next(self._texts), "stop")
         except StopIteration:
-            raise Rejected("nothing more to say") from None
+            raise RequestRejected("nothing more to say") from None
 
 
 def a_case(image: ImageData | None = None) -> JudgeInput:

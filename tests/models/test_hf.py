@@ -21,7 +21,7 @@ from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, answer_all, load_processor
 from spavl.models.factory import ModelFactory, miniature_checkpoint
-from spavl.models.types import ImageData, Message, Rejected, Reply, Request, ask_about
+from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, ask_about
 from spavl.store import RunFolder
 from tests.support.processors import PROCESSORS
 
@@ -103,8 +103,8 @@ def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
 
     first, told, second, unread, third = asyncio.run(ask())
     assert [first, second, third] == ask_all(plain)
-    assert isinstance(told, Rejected) and "System role not supported" in str(told)
-    assert isinstance(unread, Rejected)
+    assert isinstance(told, RequestRejected) and "System role not supported" in str(told)
+    assert isinstance(unread, RequestRejected)
 
 
 def test_a_draw_is_fair() -> None:

@@ -34,10 +34,10 @@ from spavl.models.backends.openai import OpenAIModel
 from spavl.models.factory import ModelFactory
 from spavl.models.prices import Price, price_of
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ImageData, Message, Rejected, Reply, Request, Transient, ask_about
+from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, Transient, ask_about
 from spavl.models.wrappers import stack
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter, TokenBucket
-from spavl.models.wrappers.stack import Budget, Budgeted, LedgerCached, Retrying, WithSystemPrompt, most_of
+from spavl.models.wrappers.stack import Budget, LedgerCached, Retrying, WithBudget, WithSystemPrompt, most_of
 from spavl.store import Ledger, RunFolder
 from tests.support.servers import (
     FAULTS,
@@ -226,7 +226,7 @@ def test_a_permanent_no_is_kept_and_not_asked_again(run: RunFolder) -> None:
     with ChatServer(lambda _: fault(400, "this picture is too large")) as server:
         for _ in range(2):
             (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
-            assert isinstance(found, Rejected)
+            assert isinstance(found, RequestRejected)
             assert "too large" in str(found)
     assert server.seen.total() == 1
 
@@ -527,7 +527,7 @@ def test_whatever_is_asked_the_spend_stop_holds(usd: float, asks: list[tuple[str
             # A byte is the least that any tokenizer can make a token of.
             used = Reply("", "stop", tokens_in=int(share_in * len(text.encode())), tokens_out=int(share_out * most_out))
             request = Request((Message("user", text),), max_tokens=most_out)
-            models.append(Budgeted(Stub(used), budget, price).ask(request))
+            models.append(WithBudget(Stub(used), budget, price).ask(request))
         await asyncio.gather(*models, return_exceptions=True)
 
     asyncio.run(all_at_once())
@@ -536,7 +536,7 @@ def test_whatever_is_asked_the_spend_stop_holds(usd: float, asks: list[tuple[str
 
 def test_a_server_that_does_not_say_what_was_used_is_taken_to_have_used_the_most() -> None:
     budget = Budget(1.0)
-    model = Budgeted(Stub(Reply("an answer", "stop")), budget, Price(1000.0, 1000.0))
+    model = WithBudget(Stub(Reply("an answer", "stop")), budget, Price(1000.0, 1000.0))
     reply = asyncio.run(model.ask(question(1, max_tokens=100)))
     assert reply.usd == budget.spent >= 0.1
 
@@ -544,10 +544,10 @@ def test_a_server_that_does_not_say_what_was_used_is_taken_to_have_used_the_most
 def test_a_stop_without_a_known_price_is_an_error_and_nothing_is_sent() -> None:
     stub = Stub()
     with pytest.raises(ConfigError, match="no price is known") as told:
-        asyncio.run(Budgeted(stub, Budget(1.0), None).ask(question(1)))
+        asyncio.run(WithBudget(stub, Budget(1.0), None).ask(question(1)))
     assert "[prices]" in told.value.then
     assert stub.asked == []
-    assert asyncio.run(Budgeted(stub, Budget(None), None).ask(question(1))).text == "again"
+    assert asyncio.run(WithBudget(stub, Budget(None), None).ask(question(1))).text == "again"
 
 
 # Servers that are not what they should be
@@ -619,7 +619,7 @@ def test_what_a_gateway_keeps_from_the_model_is_that_question_alone(
     with ChatServer(answer) as server:
         first, kept_back, third = asyncio.run(in_turn(f"openai/m@{server.url}"))
         assert isinstance(first, Reply) and isinstance(third, Reply)
-        assert isinstance(kept_back, Rejected)
+        assert isinstance(kept_back, RequestRejected)
         assert server.seen.total() == 3, "it is not asked again"
 
 
@@ -635,9 +635,9 @@ def test_a_neutral_403_before_the_first_answer_keeps_back_that_question_alone(ru
     requests = [question(number) for number in range(12)]
     with ChatServer(answer) as server:
         found = ask(run.ledger, f"openai/m@{server.url}", *requests)
-        assert [type(each) for each in found] == [Rejected, Reply, Reply] * 4
+        assert [type(each) for each in found] == [RequestRejected, Reply, Reply] * 4
         # A later start knows from the ledger that the key was good, though nothing is under way.
-        assert [type(each) for each in ask(run.ledger, f"openai/m@{server.url}", question(15))] == [Rejected]
+        assert [type(each) for each in ask(run.ledger, f"openai/m@{server.url}", question(15))] == [RequestRejected]
     with ChatServer(lambda _: fault(403, "Forbidden")) as server:
         found = ask(run.ledger, f"openai/other@{server.url}", *requests)
         assert all(isinstance(each, ProviderError) and "SPAVL_API_KEY" in each.then for each in found)
@@ -646,7 +646,7 @@ def test_a_neutral_403_before_the_first_answer_keeps_back_that_question_alone(ru
 def test_a_gateway_may_keep_back_the_very_first_question(run: RunFolder) -> None:
     with ChatServer(lambda _: fault(403, "Your input was flagged by moderation: violence")) as server:
         (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
-    assert isinstance(found, Rejected)
+    assert isinstance(found, RequestRejected)
 
 
 def test_an_answer_of_pages_where_a_word_was_asked_for_is_cut_off_and_paid(run: RunFolder) -> None:
@@ -705,8 +705,8 @@ def test_a_fault_told_by_a_word_within_200_passes_as_it_means(
 @pytest.mark.parametrize(
     ("told", "kind"),
     [
-        ({"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}, Rejected),
-        ({"message": "try another rate limit", "type": "invalid_request_error"}, Rejected),
+        ({"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}, RequestRejected),
+        ({"message": "try another rate limit", "type": "invalid_request_error"}, RequestRejected),
         ({"message": "Incorrect API key provided", "type": "authentication_error", "code": None}, ProviderError),
     ],
 )
@@ -899,15 +899,15 @@ def test_half_a_character_is_refused_and_never_sent() -> None:
         json.loads(model.body(ask_about(None, "caf\u00e9 \U0001f600")))["messages"][0]["content"]
         == "caf\u00e9 \U0001f600"
     )
-    with pytest.raises(Rejected, match="no JSON"):
+    with pytest.raises(RequestRejected, match="no JSON"):
         model.body(ask_about(None, "half \ud800"))
 
 
 def test_models_that_stand_for_more_calls_are_counted_so_whichever_is_asked_first(run: RunFolder) -> None:
     """The weight is the model's own: it was the factory's, and the one that was opened last set it for all."""
     factory = CostCountingFactory(run.ledger, {}, "likely")
-    one = factory.weighted(2, 10).open("openai/a@http://127.0.0.1:9/v1", "responses")
-    other = factory.weighted(30, 100).open("openai/b@http://127.0.0.1:9/v1", "responses")
+    one = factory.with_weight(2, 10).open("openai/a@http://127.0.0.1:9/v1", "responses")
+    other = factory.with_weight(30, 100).open("openai/b@http://127.0.0.1:9/v1", "responses")
 
     async def ask() -> None:
         await one.ask(ask_about(None, "x", max_tokens=1000))

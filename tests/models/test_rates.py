@@ -156,9 +156,9 @@ def test_no_rate_is_ever_zero_and_no_wait_longer_than_is_allowed(
         now = max(now + passed, rate.due(now))
         sent = rate.send(now, 10.0)
         if is_throttled:
-            rate.throttled(sent, now, pause)
+            rate.record_throttling(sent, now, pause)
         else:
-            rate.taken()
+            rate.record_acceptance()
         assert rate.per_second is None or rate.per_second > 0
         assert rate.due(now) - now <= LONGEST_WAIT + 1e-6
 

@@ -29,7 +29,7 @@ from spavl.judges.refusal_regex import seems_refused
 from spavl.judges.types import JudgeInput
 from spavl.models.factory import ModelFactory
 from spavl.models.model_settings import ModelSettings
-from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
+from spavl.models.types import ChatModel, Reply, Request, RequestRejected, ask_about
 from spavl.models.wrappers.thinking import ROOM
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
@@ -283,7 +283,7 @@ def test_one_request_that_is_too_long_takes_no_room_from_the_others(
     async def work(factory: ModelFactory) -> list[Reply]:
         model = factory.open(f"openai/guard-thinking@{server.url}", "test")
         long = asyncio.gather(model.ask(ask_about(None, "long", max_tokens=64)), return_exceptions=True)
-        assert isinstance((await long)[0], Rejected) == is_lost
+        assert isinstance((await long)[0], RequestRejected) == is_lost
         return await one_by_one(model, 3)
 
     with ChatServer(answer) as server:
@@ -517,7 +517,7 @@ def test_a_ledger_of_before_is_read_and_its_thoughts_come_off(tmp_path: Path) ->
         row = (
             request.key(name),
             name,
-            request.spelled(),
+            request.canonical_text(),
             "ok",
             f"<think>{PONDERED}</think>Yes.",
             "",

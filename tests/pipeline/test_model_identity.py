@@ -16,7 +16,7 @@ from spavl.evaluation.model_names import models_by_name
 from spavl.models.backends import openai
 from spavl.models.backends.dry_run import CostCountingFactory, ValidatingFactory
 from spavl.models.factory import ModelFactory
-from spavl.models.names import former_names, served, without_addresses
+from spavl.models.names import former_names, parse_served_name, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.types import Reply, ask_about, key_of
 from spavl.models.wrappers.stack import Budget
@@ -70,7 +70,7 @@ def test_revisions_of_one_name_are_told_apart_and_the_server_is_asked_for_the_na
 
 
 def _old_call(name: str, text: str, said: str) -> Call:
-    spelled = ask_about(None, text).spelled()
+    spelled = ask_about(None, text).canonical_text()
     return Call(
         key=key_of(name, spelled),
         model=name,
@@ -189,7 +189,7 @@ def test_a_name_without_its_address_is_asked_nowhere_and_a_stop_holds(
 
 def test_names_with_several_addresses_are_read_as_they_are_typed() -> None:
     both = "openai/m@http://a/v1,http://b/v1"
-    assert served(both.removeprefix("openai/")) == ("m", "m", ("http://a/v1", "http://b/v1"))
+    assert parse_served_name(both.removeprefix("openai/")) == ("m", "m", ("http://a/v1", "http://b/v1"))
     assert JudgementsConfig.model_validate({"guard": f"{both},openai/n@http://c/v1"}).guard == (
         both,
         "openai/n@http://c/v1",

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from spavl.errors import ConfigError, ProviderError, SpavlError
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.types import Rejected, Transient, ask_about
+from spavl.models.types import RequestRejected, Transient, ask_about
 from spavl.publishing.held_keys import _SHAPES
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys
@@ -122,7 +122,7 @@ def test_no_error_holds_the_key(monkeypatch: pytest.MonkeyPatch, status: int) ->
         model = OpenAIModel("m", url)
         try:
             await model.ask(ask_about(None, "What is this?"))
-        except (SpavlError, Transient, Rejected) as error:
+        except (SpavlError, Transient, RequestRejected) as error:
             return str(error)
         finally:
             await model.close()

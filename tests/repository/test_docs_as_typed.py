@@ -59,8 +59,8 @@ def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> N
     put_in(package / "models" / "uri.py", '    "fixed": "fixed/refuse', kind)
     factory = package / "models" / "factory.py"
     put_in(factory, "from spavl.models.backends.fixed import", imports)
-    put_in(factory, '            "fixed": self._fixed,\n', maker)
-    put_in(factory, "    def _fixed(self", method + "\n")
+    put_in(factory, '            "fixed": self._fixed_model,\n', maker)
+    put_in(factory, "    def _fixed_model(self", method + "\n")
     code = f"""
 import asyncio
 from pathlib import Path

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.records import Question, QuestionKind
-from spavl.stages.cost_model import Weighted, subsample_rows
+from spavl.stages.cost_model import WeightedRow, subsample_rows
 
 KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
 
@@ -29,8 +29,8 @@ def _question(kind: QuestionKind, text: str) -> Question:
     )
 
 
-def rows(times: list[float]) -> list[Weighted[Question]]:
-    return [Weighted(_question(KINDS[place % 3], str(place)), each) for place, each in enumerate(times)]
+def rows(times: list[float]) -> list[WeightedRow[Question]]:
+    return [WeightedRow(_question(KINDS[place % 3], str(place)), each) for place, each in enumerate(times)]
 
 
 @given(st.lists(st.floats(0.5, 600), min_size=1, max_size=60), st.integers(1, 50))

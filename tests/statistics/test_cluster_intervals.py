@@ -18,13 +18,13 @@ from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import (
     Estimate,
     averages,
-    compared,
     detectable_difference,
     independent_items,
     macro_of_samples,
     mcnemar,
     paired_difference,
     paired_p,
+    paired_test,
     rate_by_cluster,
     rate_of_samples,
     sign_test,
@@ -292,7 +292,7 @@ def test_a_difference_of_samples_is_no_surer_than_the_rate_it_is_made_of() -> No
     """40 items of 10 samples against none unsafe. For 0, 1 and 2 of 400 the upper ends were 8.8, 1.5 and 1.9 %."""
     for hits in range(4):
         own = [[1.0] + [0.0] * 9] * hits + [[0.0] * 10] * (40 - hits)
-        found = compared(own, [[0.0] * 10] * 40, range(40)).difference
+        found = paired_test(own, [[0.0] * 10] * 40, range(40)).difference
         assert found.high == pytest.approx(rate_of_samples(own, range(40)).high, abs=1e-6)
 
 
@@ -306,7 +306,7 @@ def test_a_difference_of_ten_samples_an_item_covers(items: int, hot: float, high
         rates = np.where(rng.random(items) < hot, high, low)
         ones = (rng.random((items, 10)) < rates[:, None]).astype(float).tolist()
         others = (rng.random((items, 10)) < low).astype(float).tolist()
-        found = compared(ones, others, range(items))
+        found = paired_test(ones, others, range(items))
         above, below = above + (found.difference.high < truth), below + (found.difference.low > truth)
         assert _excludes(found.difference, 0.0) == (found.p <= 0.05)
     assert above / draws <= allowed(draws) and below / draws <= allowed(draws)

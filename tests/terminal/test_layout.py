@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from spavl.text.layout import aligned, wrapped
+from spavl.text.layout import table_lines, wrapped_lines
 
 HEAD = "|right|n|unread|over groups|p|alignment tax|n|over groups|p"
 BASE = (
@@ -23,7 +23,7 @@ def test_a_wide_table_is_parted_between_rates_and_none_of_it_is_lost(
 ) -> None:
     """In one piece it is 180 columns wide, which 80 columns wrap to rubble."""
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = list(aligned(POPE, starts=(1, 6)))
+    lines = list(table_lines(POPE, starts=(1, 6)))
     assert max(map(len, lines)) <= width
     own = [re.split(r"  +", line.strip()) for line in lines if line.startswith("  base")]
     assert [cell for row in own for cell in row[1:]] == POPE[1][1:]
@@ -36,6 +36,6 @@ def test_a_sentence_is_broken_between_words_and_a_name_is_left_whole(monkeypatch
     monkeypatch.setenv("COLUMNS", "40")
     name = "openai/guard@http://127.0.0.1:8000/v1|guard-v3|lines-v5"
     text = f"judged by {name}; p against base, with Holm's correction"
-    lines = list(wrapped(text))
+    lines = list(wrapped_lines(text))
     assert all(len(line) <= 40 or name in line for line in lines) and len(lines) > 2
     assert " ".join(line.strip() for line in lines) == text

@@ -65,7 +65,7 @@ def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) ->
     screen = Screen()
     with screen.table("spavl build", ["images"]), screen.bar("images", 2) as bar:
         bar.advance()
-    screen.finished("images", 2, 1, "0.1 s")
+    screen.report_finished("images", 2, 1, "0.1 s")
     said = capsys.readouterr().err
     assert said == "images             2 rows, 1 rejected  (0.1 s)\n"
 

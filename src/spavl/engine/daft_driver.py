@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from spavl.engine import shard_server
 from spavl.engine.driver import SHARD, Driver, Function, cores
-from spavl.engine.sandbox import Sandbox, WorkerLimits, opened
+from spavl.engine.sandbox import Sandbox, WorkerLimits, unpack_results
 from spavl.errors import MissingExtra, how_to_install
 
 # Shards per query, at least in total and per worker: enough to amortize the query's overhead, few enough for memory.
@@ -31,7 +31,7 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
     most = max(_SHARDS, _SHARDS_EACH * sum(workers or node for node in nodes))
 
     def on_all(numbers: Any) -> list[bytes]:
-        return _worked(task, take, numbers.to_pylist())
+        return _process_shards(task, take, numbers.to_pylist())
 
     work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=most, use_process=False)(on_all)
 
@@ -45,7 +45,7 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
             found = frame.select("number", work(daft.col("number")).alias("results")).to_pydict()
         # A cluster returns rows in any order.
         in_order = [results for _, results in sorted(zip(found["number"], found["results"], strict=True))]
-        return [result for results in in_order for result in opened(results)]
+        return [result for results in in_order for result in unpack_results(results)]
 
     def close() -> None:
         # Sandboxes on other machines end with the process that Daft keeps there.
@@ -57,7 +57,7 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
     return Driver(run, SHARD * most, 1, close)
 
 
-def _worked(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
+def _process_shards(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
     """Process shards on the machine where Daft put them. The sandbox is kept for later shards."""
     function, workers, limits = pickle.loads(task)
     at_once = workers or cores()
@@ -82,11 +82,11 @@ def _cores_of_nodes() -> list[int]:
 def _daft_on(engine: Literal["daft", "ray"]) -> Any:
     # Daft reads these once, when it is imported. The stage has its own progress bar.
     os.environ |= {"DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
-    daft = _imported("daft", engine)
+    daft = _import_package("daft", engine)
     if engine == "daft":
         daft.set_runner_native()
         return daft
-    ray = _imported("ray", engine)
+    ray = _import_package("ray", engine)
     if not ray.is_initialized():
         # Without an address, Ray searches for the cluster last started here, for minutes if that was killed.
         address = os.environ.get("RAY_ADDRESS") or "local"
@@ -95,7 +95,7 @@ def _daft_on(engine: Literal["daft", "ray"]) -> Any:
     return daft
 
 
-def _imported(package: str, extra: str) -> Any:
+def _import_package(package: str, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:

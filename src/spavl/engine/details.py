@@ -45,7 +45,7 @@ class ImageDetails:
             if self._places[name] is None or not known:
                 yield from some
                 continue
-            answers = alike(self._detail(name), [self._detail(other) for other in known], self._answered)
+            answers = alike(self._detail(name), [self._detail(other) for other in known], self._run_in_workers)
             unlike = {other for other, answer in zip(known, answers, strict=True) if not answer}
             yield from (other for other in some if other not in unlike)
 
@@ -57,7 +57,8 @@ class ImageDetails:
         missing = [name for name in dict.fromkeys(names) if name not in self._places]
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
-            for name, detail in zip(some, self._answered([partial(self._read, name) for name in some]), strict=True):
+            details = self._run_in_workers([partial(self._read, name) for name in some])
+            for name, detail in zip(some, details, strict=True):
                 self._places[name] = None if detail is None else (self._file.seek(0, 2), detail.fine is not None)
                 for shades in () if detail is None else detail:
                     self._file.write(b"" if shades is None else shades.tobytes())
@@ -65,7 +66,7 @@ class ImageDetails:
             self._file.flush()
             self._held = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def _answered(self, items: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
+    def _run_in_workers(self, items: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
         """For a pair, whether the images are alike after registration; for a function that reads bytes, the detail."""
         if not items:
             return []

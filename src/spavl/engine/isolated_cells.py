@@ -24,10 +24,10 @@ class IsolatedCells:
         self._number = next(_numbers)
 
     def get(self, path: str, column: str, row: int) -> bytes:
-        return bytes(self._asked("get", path, column, row))
+        return bytes(self._call_reader("get", path, column, row))
 
     def get_all(self, path: str, column: str, row: int, holes: bool = False) -> tuple[bytes, ...]:
-        return tuple(self._asked("get_all", path, column, row, holes))
+        return tuple(self._call_reader("get_all", path, column, row, holes))
 
     def is_empty(self, path: str, column: str, row: int) -> bool:
         return bool(self._else("is_empty", False, path, column, row))
@@ -39,20 +39,20 @@ class IsolatedCells:
     def _else(self, method: str, otherwise: Any, path: str, *given: Any) -> Any:
         """Return `otherwise` if the cell cannot be read; the error is raised when the cell itself is read."""
         try:
-            return self._asked(method, path, *given)
+            return self._call_reader(method, path, *given)
         except Unfetchable:
             return otherwise
 
-    def _asked(self, method: str, path: str, *given: Any) -> Any:
+    def _call_reader(self, method: str, path: str, *given: Any) -> Any:
         (answer,) = _readers().run([(self._number, method, (str(Path(path).absolute()), *given))])
         if isinstance(answer, WorkerDeath):
             raise Unfetchable(answer.reason)
-        if isinstance(answer, _Refused):
+        if isinstance(answer, _UnreadableCell):
             raise Unfetchable(answer.reason)
         return answer
 
 
-class _Refused(NamedTuple):
+class _UnreadableCell(NamedTuple):
     reason: str
 
 
@@ -76,7 +76,7 @@ class _Readers:
         try:
             return getattr(cells, method)(*given)
         except Unfetchable as error:
-            return _Refused(str(error))
+            return _UnreadableCell(str(error))
 
 
 @functools.cache

@@ -41,15 +41,15 @@ class WorkerDeath(NamedTuple):
     reason: str
 
 
-class _Ended(Exception):
+class _WorkerEnded(Exception):
     """The worker ended or is too slow; the message is the reason."""
 
 
-def packed(items: Sequence[Any]) -> bytes:
+def pack_shard(items: Sequence[Any]) -> bytes:
     return pickle.dumps(items, protocol=5)
 
 
-def opened(answer: bytes) -> list[Any]:
+def unpack_results(answer: bytes) -> list[Any]:
     """The results of a packed shard. Raises the error that the worker's function raised."""
     done, found = pickle.loads(answer)
     if done:
@@ -92,17 +92,17 @@ class _Worker:
         try:
             write_message(self._stdin, message)
         except BrokenPipeError:
-            raise _Ended("killed_worker") from None
+            raise _WorkerEnded("killed_worker") from None
 
     def _read(self, size: int, deadline: float) -> bytes:
         handle, parts = self._stdout.fileno(), []
         while size:
             ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise _Ended("too_slow")
+                raise _WorkerEnded("too_slow")
             part = os.read(handle, min(size, 2**20))
             if not part:
-                raise _Ended("too_much_memory" if self._child.wait() == 137 else "killed_worker")
+                raise _WorkerEnded("too_much_memory" if self._child.wait() == 137 else "killed_worker")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
@@ -130,13 +130,13 @@ class Sandbox:
 
     def run(self, items: Sequence[Any]) -> list[Any]:
         """The results of a shard, in order. If its worker dies, each item is run alone to find the cause."""
-        return opened(self.run_packed(packed(items)))
+        return unpack_results(self.run_packed(pack_shard(items)))
 
     def run_packed(self, shard: bytes) -> bytes:
         """Like `run`, but with a pickled shard and pickled results."""
         try:
             return self._run(shard)
-        except _Ended as ended:
+        except _WorkerEnded as ended:
             items = pickle.loads(shard)
             alone = (
                 [WorkerDeath(str(ended))] if len(items) == 1 else [each for item in items for each in self.run([item])]

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from spavl.engine.sandbox import packed
+from spavl.engine.sandbox import pack_shard
 from spavl.engine.worker import HEAD, read_message, write_message
 
 _KEY = 32
@@ -39,7 +39,7 @@ def holding(shards: Sequence[Sequence[Any]]) -> Iterator[list[int]]:
 
 
 def take(number: int) -> bytes:
-    return packed(_shards[number])
+    return pack_shard(_shards[number])
 
 
 class ShardClient(NamedTuple):

@@ -48,7 +48,7 @@ def main() -> None:
             # The state of this process cannot be trusted; its exit code reports the error.
             os._exit(137)
         except BaseException as error:
-            answer = False, (_carried(error), traceback.format_exc())
+            answer = False, (_picklable_error(error), traceback.format_exc())
         write_message(stdout, pickle.dumps(answer, protocol=5))
 
 
@@ -59,7 +59,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _carried(error: BaseException) -> BaseException:
+def _picklable_error(error: BaseException) -> BaseException:
     """The error if it can be pickled and unpickled, else a RuntimeError with its repr."""
     try:
         return pickle.loads(pickle.dumps(error)) if isinstance(error, Exception) else RuntimeError(repr(error))

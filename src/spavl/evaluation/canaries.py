@@ -24,7 +24,7 @@ from spavl.judges.types import ModelOpener
 from spavl.records import Reject
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of, seal
-from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.judge_checks import check_judges, notes_of_canary_stage
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 
@@ -38,7 +38,8 @@ async def run(context: StageContext[CanariesConfig]) -> Manifest:
     context.run.write_rows(CANARIES.stage, CanaryResult, results)
     context.run.write_rows(CANARIES.stage, Reject, [])
     context.run.ledger.seal(STAGE)
-    return seal(context, CANARIES, fingerprint_of(context, CANARIES), {}, time.monotonic() - began, noted(results))
+    fingerprint, notes = fingerprint_of(context, CANARIES), notes_of_canary_stage(results)
+    return seal(context, CANARIES, fingerprint, {}, time.monotonic() - began, notes)
 
 
 def ask_again(run: RunFolder, pending: Collection[StageSpec[Any]]) -> None:

@@ -25,7 +25,7 @@ from PIL import Image as Pillow
 from spavl.evaluation.config import DAMAGED, OF_IMAGES, Condition
 from spavl.evaluation.records import Item
 from spavl.imaging.blank import plain
-from spavl.imaging.corruptions import blurred, grained
+from spavl.imaging.corruptions import blurred_png, noisy_png
 from spavl.models.types import ImageData
 from spavl.records import content_hash
 from spavl.store.blobs import Blobs
@@ -88,9 +88,9 @@ def image_for(item: Item, condition: Condition, inputs: ConditionInputs, blobs: 
     if condition == "blank":
         return _blank(blobs, item.blob)
     if condition == "noise":
-        return ImageData.of(grained(blobs.get(item.blob), _drawn(item, inputs)))
+        return ImageData.of(noisy_png(blobs.get(item.blob), _drawn(item, inputs)))
     if condition == "blur":
-        return ImageData.of(blurred(blobs.get(item.blob)))
+        return ImageData.of(blurred_png(blobs.get(item.blob)))
     blob = inputs.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
     return ImageData(blob, blobs.get(blob))
 

@@ -63,7 +63,7 @@ async def _walk(
                 if stage.spec is OVERLAPS:
                     continue
                 times = 1.0 if stage.spec is CANARIES else len(found) / few
-                counting = models.weighted(times, _WORDS[stage.spec.stage])
+                counting = models.with_weight(times, _WORDS[stage.spec.stage])
                 await stage.run(
                     StageContext(made, stage.settings, config.seed, counting, Screen(quiet=True), servers.in_flight)
                 )

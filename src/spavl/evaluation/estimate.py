@@ -13,13 +13,13 @@ from spavl.judges.registry import is_rules, open_guard, open_judge
 from spavl.judges.types import JudgeInput
 from spavl.models.types import ImageData, ask_about
 from spavl.records import Category, Image, Question
-from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
+from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
 
 # The expected words of a reply: two paragraphs for an answer, three lines for a guard, seven for a judge.
 _ANSWER, _VERDICT, _VOTE = 150, 8, 25
 
 
-async def canaries(context: CostContext[CanariesConfig]) -> list[Weighted[CanaryResult]]:
+async def canaries(context: CostContext[CanariesConfig]) -> list[WeightedRow[CanaryResult]]:
     settings = context.settings
     for uri in settings.guard:
         if not is_rules(uri):
@@ -29,8 +29,8 @@ async def canaries(context: CostContext[CanariesConfig]) -> list[Weighted[Canary
     return []
 
 
-async def answers(context: CostContext[AnswersConfig]) -> list[Weighted[Answer]]:
-    settings, rows = context.settings, list[Weighted[Answer]]()
+async def answers(context: CostContext[AnswersConfig]) -> list[WeightedRow[Answer]]:
+    settings, rows = context.settings, list[WeightedRow[Answer]]()
     trained, images = f"hf/{context.run.checkpoint('aligned')}", _images(context)
     for item, times in subsample_rows(context.read("items", Item)):
         request = ask_about(
@@ -52,11 +52,11 @@ async def answers(context: CostContext[AnswersConfig]) -> list[Weighted[Answer]]
                     finish=reply.finish,
                     call="",
                 )
-                rows.append(Weighted(answer, times))
+                rows.append(WeightedRow(answer, times))
     return rows
 
 
-async def judgements(context: CostContext[JudgementsConfig]) -> list[Weighted[Judgement]]:
+async def judgements(context: CostContext[JudgementsConfig]) -> list[WeightedRow[Judgement]]:
     items, case_of = _items(context), _CaseMaker(context)
     for answer, times in subsample_rows(context.read("answers", Answer)):
         for uri in context.settings.guard:
@@ -66,7 +66,7 @@ async def judgements(context: CostContext[JudgementsConfig]) -> list[Weighted[Ju
     return []
 
 
-async def pairwise(context: CostContext[PairwiseConfig]) -> list[Weighted[PairwiseResult]]:
+async def pairwise(context: CostContext[PairwiseConfig]) -> list[WeightedRow[PairwiseResult]]:
     uri, base = context.settings.judge, context.settings.base
     if is_rules(uri):
         return []

@@ -44,7 +44,7 @@ from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Budget
 from spavl.stages.context import StageContext
-from spavl.stages.finishing import finished
+from spavl.stages.finishing import current_manifest
 from spavl.stages.monitor import progress_snapshot
 from spavl.stages.preflight import (
     NamedModel,
@@ -59,7 +59,7 @@ from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
-from spavl.text.layout import wrapped
+from spavl.text.layout import wrapped_lines
 
 
 class EvaluationStage(NamedTuple):
@@ -111,7 +111,7 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
             PowerItem(item.benchmark, item.wants, item.cluster, bool(config.judge) and "pairwise" in item.scored_by)
             for item in asked
         )
-        for line in chain.from_iterable(map(wrapped, found)):
+        for line in chain.from_iterable(map(wrapped_lines, found)):
             screen.say(line)
         for alias in aliases_of(config):
             screen.say(f"warning: {alias}")
@@ -200,10 +200,10 @@ async def _run_stage(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> None:
     context = _context(stage, config, run, models, screen)
-    done = finished(context, stage.spec)
+    done = current_manifest(context, stage.spec)
     manifest = done or await stage.run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
-    screen.finished(stage.spec.stage, manifest.rows, sum(manifest.rejects.values()), when)
+    screen.report_finished(stage.spec.stage, manifest.rows, sum(manifest.rejects.values()), when)
 
 
 def _context(

@@ -34,8 +34,8 @@ class Clip:
         self._torch: Any = torch
         self._kinds: Any = transformers
         self._device = "cuda" if device == "fastest" and torch.cuda.is_available() else "cpu"
-        self._tokenizer = self._loaded(transformers.AutoTokenizer)
-        self._model = self._loaded(transformers.AutoModel, dtype=torch.float32, use_safetensors=True)
+        self._tokenizer = self._load_pretrained(transformers.AutoTokenizer)
+        self._model = self._load_pretrained(transformers.AutoModel, dtype=torch.float32, use_safetensors=True)
         if not hasattr(self._model, "get_text_features") or not hasattr(self._model, "get_image_features"):
             what = "this model has no half for texts and one for images"
             raise ConfigError(what, where=self._where, then=_THEN)
@@ -45,7 +45,7 @@ class Clip:
     @cached_property
     def _processor(self) -> Any:
         # Of the two resizing backends, this one is available on every machine.
-        return self._loaded(self._kinds.AutoImageProcessor, backend="pil")
+        return self._load_pretrained(self._kinds.AutoImageProcessor, backend="pil")
 
     @cached_property
     def form(self) -> ClipPreprocess:
@@ -90,7 +90,7 @@ class Clip:
             found: Vectors = self._torch.nn.functional.normalize(vectors, dim=-1).float().cpu().numpy()
         return found
 
-    def _loaded(self, kind: Any, **options: Any) -> Any:
+    def _load_pretrained(self, kind: Any, **options: Any) -> Any:
         try:
             place, revision = self._place
             held = {"revision": revision} if revision else {}

@@ -43,7 +43,7 @@ def form_of(processor: Any) -> ClipPreprocess | None:
     )
 
 
-def shaped(image: Image.Image, form: ClipPreprocess) -> Pixels:
+def resize_and_crop(image: Image.Image, form: ClipPreprocess) -> Pixels:
     """The pixels of an RGB image, resized and cropped as `form` says."""
     height, width = form.sides or _shrunk(image.height, image.width, form.shorter or 1)
     pixels = np.asarray(image.resize((width, height), Image.Resampling(form.resample)))

@@ -9,18 +9,18 @@ from PIL import Image, ImageFilter
 _GRAIN, _BLUR = 46, 1 / 75
 
 
-def grained(data: bytes, seed: int) -> bytes:
-    pixels = np.asarray(_opened(data), dtype=np.float64)
+def noisy_png(data: bytes, seed: int) -> bytes:
+    pixels = np.asarray(_rgb_image(data), dtype=np.float64)
     grain = np.random.default_rng(seed).normal(0, _GRAIN, pixels.shape)
     return _png(Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)))
 
 
-def blurred(data: bytes) -> bytes:
-    image = _opened(data)
+def blurred_png(data: bytes) -> bytes:
+    image = _rgb_image(data)
     return _png(image.filter(ImageFilter.GaussianBlur(max(1.0, min(image.size) * _BLUR))))
 
 
-def _opened(data: bytes) -> Image.Image:
+def _rgb_image(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as opened:
         return opened.convert("RGB")
 

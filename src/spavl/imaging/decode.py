@@ -62,7 +62,7 @@ def _decode(data: bytes, name: str) -> DecodedImage:
     turned = image.getexif().get(_ORIENTATION, 1) != 1
     clean = None if turned else _clean(image, kind, data)
     pixels = plain_pixels(ImageOps.exif_transpose(image) if turned else image)
-    return DecodedImage(pixels, clean or written(pixels, kind))
+    return DecodedImage(pixels, clean or encode_pixels(pixels, kind))
 
 
 def plain_pixels(image: Image.Image) -> Image.Image:
@@ -89,7 +89,7 @@ def _clean(image: Image.Image, kind: str, data: bytes) -> bytes | None:
     return clean_png(data) if kind == "PNG" and eight_bits else None
 
 
-def written(pixels: Image.Image, kind: str) -> bytes:
+def encode_pixels(pixels: Image.Image, kind: str) -> bytes:
     """The pixels as a new file: PNG if the original format is lossless, else JPEG of high quality."""
     buffer = io.BytesIO()
     if kind in ("PNG", "GIF", "BMP", "TIFF"):

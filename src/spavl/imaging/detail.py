@@ -119,7 +119,7 @@ def _are_alike_moved(one: ImageDetail, other: ImageDetail) -> bool:
         return False
     within = slice(_RIM, COARSE - _RIM) if moved > _RIM_FROM else slice(None)
     first, second = (
-        _Blocks.of(np.ascontiguousarray(each[within, within])[None]) for each in (own, _shifted(its, shift))
+        _Blocks.of(np.ascontiguousarray(each[within, within])[None]) for each in (own, _shifted_image(its, shift))
     )
     return bool(_unlike(first, second, (_NOISE_MOVED, _NOISE_MOVED))[0] <= _MOST)
 
@@ -178,7 +178,7 @@ def _register(one: Greys, other: Greys) -> Shift:
 
 
 def _nearer(one: Greys, other: Greys, shift: Shift) -> Shift:
-    moved = _shifted(other, shift)
+    moved = _shifted_image(other, shift)
     by = _changes(moved)
     missing = (one - moved).ravel()
     # Pixels that differ get less weight, so that they do not distort the registration.
@@ -197,7 +197,7 @@ def _changes(greys: Greys) -> NDArray[np.float64]:
     return found
 
 
-def _shifted(greys: Greys, shift: Shift) -> Greys:
+def _shifted_image(greys: Greys, shift: Shift) -> Greys:
     """The image, shifted by the first two parameters and scaled about its center by the others."""
     side = len(greys)
     off = _from_the_middle(side)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from PIL import Image, ImageOps
 
-from spavl.imaging.decode import plain_pixels, written
+from spavl.imaging.decode import encode_pixels, plain_pixels
 
 
 def is_larger(data: bytes, longest_side: int) -> bool:
@@ -25,7 +25,7 @@ def smaller(data: bytes, longest_side: int) -> bytes | None:
         pixels = plain_pixels(ImageOps.exif_transpose(image))
         scale = longest_side / max(pixels.size)
         width, height = (max(1, round(side * scale)) for side in pixels.size)
-        return written(pixels.resize((width, height), Image.Resampling.LANCZOS), str(image.format))
+        return encode_pixels(pixels.resize((width, height), Image.Resampling.LANCZOS), str(image.format))
     return None
 
 

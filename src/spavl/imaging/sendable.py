@@ -23,14 +23,14 @@ class NotSendable(Exception):
 def sendable(data: bytes) -> bytes:
     """The image as servers accept it; raises NotSendable if it cannot be decoded. Decodes base64 and data URLs."""
     try:
-        return _checked(data)
+        return _sendable_bytes(data)
     except UnidentifiedImageError:
         pass
     except Exception as error:
         # A decoder that meets broken bytes may raise anything.
         raise NotSendable(f"this image cannot be read to its end: {error}") from None
     with contextlib.suppress(Exception):
-        return _checked(_in_base64(data))
+        return _sendable_bytes(_in_base64(data))
     if b"<svg" in data[:4096].lower():
         raise NotSendable("this is an SVG, which no server takes; draw it as PNG")
     raise NotSendable(f"these bytes are no image; they begin with {data[:_TOLD]!r}")
@@ -44,7 +44,7 @@ def rewritten(data: bytes) -> bytes:
     return sendable(data)
 
 
-def _checked(data: bytes) -> bytes:
+def _sendable_bytes(data: bytes) -> bytes:
     # Without this, Pillow knows only the most common formats.
     Image.init()
     with Image.open(io.BytesIO(data), formats=(*_SENT, *_REWRITTEN)) as image:

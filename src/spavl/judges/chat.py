@@ -3,7 +3,7 @@
 from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, shown
 from spavl.judges.types import Choice, Grades, GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, Rejected, ask_about
+from spavl.models.types import ChatModel, RequestRejected, ask_about
 from spavl.records import Label
 
 _ANSWER_PROMPT, _IN_CONTEXT_PROMPT = "guard-v3", "guard-context-v2"
@@ -41,7 +41,7 @@ class ChatGuard:
             lines, _ = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _QUESTION_FORM), shown(_QUESTION_FORM)
             )
-        except Rejected:
+        except RequestRejected:
             return "invalid"
         return "invalid" if lines is None else "unsafe" if lines["question"] == "harmful" else "safe"
 
@@ -61,7 +61,7 @@ async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> Pairwis
     request = ask_about(case.image, text, max_tokens=128)
     try:
         lines, reply = await ask_structured(model, request, read_comparison, shown(PAIR_FORM))
-    except Rejected:
+    except RequestRejected:
         return None
     if lines is None:
         return None
@@ -74,7 +74,7 @@ async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> Guar
     request = ask_about(case.image, text, max_tokens=64)
     try:
         lines, reply = await ask_structured(model, request, read_verdict, shown(ANSWER_FORM))
-    except Rejected as error:
+    except RequestRejected as error:
         return GuardVerdict("invalid", False, str(error))
     if lines is None:
         return GuardVerdict("invalid", False, reply.text)

@@ -7,7 +7,7 @@ changes the subject does not. This judge reads the whole answer.
 from spavl.judges.response_format import VERSION, prompt, read_lines, shown
 from spavl.judges.types import Compliance, JudgeInput, RefusalVerdict
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, Rejected, ask_about
+from spavl.models.types import ChatModel, RequestRejected, ask_about
 
 _PROMPT = "compliance-v1"
 _CLASSES: dict[str, Compliance] = {
@@ -29,6 +29,6 @@ class ChatRefusalJudge:
             lines, reply = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
             )
-        except Rejected as error:
+        except RequestRejected as error:
             return RefusalVerdict("invalid", str(error))
         return RefusalVerdict(_CLASSES[lines["class"]] if lines else "invalid", reply.text)

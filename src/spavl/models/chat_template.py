@@ -51,7 +51,7 @@ def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]], **settings:
     if unknown := [name for name in settings if name not in (_template(processor) or "")]:
         then = "take it out of chat_template_kwargs, or see in chat_template.jinja what it is called"
         raise ConfigError(f"this model's chat template knows no {unknown[0]}", where=_place(processor), then=then)
-    return _written(processor, messages, asks=True, **settings)
+    return _render_chat(processor, messages, asks=True, **settings)
 
 
 def _template(processor: Any) -> str | None:
@@ -60,15 +60,15 @@ def _template(processor: Any) -> str | None:
     return template
 
 
-def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool, **settings: Any) -> str:
+def _render_chat(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool, **settings: Any) -> str:
     """A chat rendered by the template, up to its last turn; if `asks`, with the generation prompt."""
     template = _template(processor)
-    named = {"chat_template": _dated(processor, template)} if template and "strftime_now" in template else {}
+    named = {"chat_template": _with_fixed_date(processor, template)} if template and "strftime_now" in template else {}
     text: str = processor.apply_chat_template(list(messages), add_generation_prompt=asks, **named, **settings)
     return text
 
 
-def _dated(processor: Any, template: str) -> str:
+def _with_fixed_date(processor: Any, template: str) -> str:
     """The template with a fixed date in place of the current one."""
     dated = _ASKS_THE_DAY.sub(lambda found: repr(_THE_DAY.strftime(found[2])), template)
     if re.search(r"strftime_now\s*\(", dated):
@@ -127,8 +127,8 @@ def _turn_of(processor: Any) -> TemplateTurn:
     if not _has_template(processor):
         return TemplateTurn("", "", processor.tokenizer.eos_token_id, is_apart)
     asked = [_message("user", "?")]
-    prompt = _written(processor, asked, asks=True)
-    whole = _written(processor, [*asked, _message("assistant", _PROBE)], asks=False)
+    prompt = _render_chat(processor, asked, asks=True)
+    whole = _render_chat(processor, [*asked, _message("assistant", _PROBE)], asks=False)
     before, _, after = whole.rpartition(_PROBE)
     lead = before[len(prompt) :] if before.startswith(prompt) else None
     marks = "|".join(map(re.escape, sorted(special_tokens(processor.tokenizer), key=len, reverse=True)))
@@ -144,7 +144,7 @@ def written_by_template(
     if turn.is_apart or not _has_template(processor):
         return None
     spoken = _message("assistant", answer.strip())
-    whole = _written(processor, [*messages, spoken], asks=False)
+    whole = _render_chat(processor, [*messages, spoken], asks=False)
     return whole[: whole.rindex(turn.end) + len(turn.end)] if turn.end and turn.end in whole else whole.rstrip()
 
 
@@ -212,7 +212,7 @@ def _message(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": [{"type": "text", "text": text}]}
 
 
-def spelled(tokenizer: Any, tokens: Sequence[int]) -> str:
+def text_of_tokens(tokenizer: Any, tokens: Sequence[int]) -> str:
     """Tokens as text, without special tokens except those that separate thoughts from an answer."""
     special = special_tokens(tokenizer)
     telling = {each for each in special if each in _CHANNELS or without_marks_of_thoughts(each) != each}

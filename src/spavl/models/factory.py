@@ -27,8 +27,15 @@ from spavl.miniature.personas import PERSONAS
 from spavl.models.backends.fixed import SAID, FixedModel
 from spavl.models.backends.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.batch_api.queue import HALF, BatchQueue, Tell
-from spavl.models.model_settings import NONE, ModelSettings, WithModelSettings, fitted, settings_of, settings_within
-from spavl.models.names import former_names, lacks_address, openai_name, served
+from spavl.models.model_settings import (
+    NONE,
+    ModelSettings,
+    WithModelSettings,
+    apply_settings,
+    settings_of,
+    settings_within,
+)
+from spavl.models.names import former_names, lacks_address, openai_name, parse_served_name
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel, Request
 from spavl.models.uri import KINDS, model_uri
@@ -36,12 +43,12 @@ from spavl.models.wrappers.image_size import ImageSizeLimited, ResizedImages
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import (
     Budget,
-    Budgeted,
     Flights,
     LedgerCached,
     LoadBalanced,
     RateLimited,
     Retrying,
+    WithBudget,
     WithSystemPrompt,
 )
 from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom, habits_of, is_known_to_think
@@ -127,7 +134,7 @@ class ModelFactory:
             "openai": self._openai,
             "hf": self._hf,
             "miniature": self._miniature,
-            "fixed": self._fixed,
+            "fixed": self._fixed_model,
         }
         if kind == "vllm":
             then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
@@ -140,9 +147,9 @@ class ModelFactory:
             model = ImageSizeLimited(model, side, self._smaller)
         return model if settings == NONE else WithModelSettings(model, settings)
 
-    def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
+    def request_as_sent(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
         """The request as a model opened by `open` with these settings sends it."""
-        return fitted(request, settings_of(uri, self._settings, own))
+        return apply_settings(request, settings_of(uri, self._settings, own))
 
     def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
         """The request settings that the rows of a stage with these settings depend on."""
@@ -166,7 +173,7 @@ class ModelFactory:
         """The rate limiters by the name and server of the model."""
         return self._paces
 
-    async def landed(self) -> None:
+    async def wait_for_calls_in_flight(self) -> None:
         """Wait until the calls that are now in flight have finished."""
         await asyncio.sleep(0)
         if self._flights:
@@ -200,7 +207,7 @@ class ModelFactory:
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
 
     def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
-        identity, name, urls = served(rest)
+        identity, name, urls = parse_served_name(rest)
         if self.needs_addresses and lacks_address(rest):
             # Without an address, requests would go to OpenAI, but be counted as free like those to the user's server.
             then = f"write openai/{identity}@http://HOST:PORT/v1, or openai/{identity} for the one at {OPENAI}"
@@ -215,7 +222,7 @@ class ModelFactory:
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         former = former_names(rest, self._names_before()) if urls else ()
-        return self._wrapped(OpenedBackend(f"openai/{rest}", name, price, places, former, settings), stage)
+        return self._wrap_backend(OpenedBackend(f"openai/{rest}", name, price, places, former, settings), stage)
 
     def _place(self, identity: str, url: str | None) -> tuple[Backend, RateLimiter]:
         full = f"{identity}@{url}" if url else identity
@@ -236,15 +243,15 @@ class ModelFactory:
     def _check_told_apart(self, identity: str, rest: str) -> None:
         """Refuse one name with two lists of addresses: only the user knows whether it is one model or two."""
         before = self._named.setdefault(identity, rest)
-        if served(before).urls != served(rest).urls:
-            both = ",".join(dict.fromkeys([*served(before).urls, *served(rest).urls]))
+        if parse_served_name(before).urls != parse_served_name(rest).urls:
+            both = ",".join(dict.fromkeys([*parse_served_name(before).urls, *parse_served_name(rest).urls]))
             then = f"if both serve the same weights, write openai/{identity}@{both} at each place; "
             then += f"if not, give one a revision: openai/{identity}#B@URL"
             raise ConfigError(f"{identity} is named with two addresses", where=f"openai/{rest}", then=then)
 
     def _hf(self, path: str, stage: str, settings: ModelSettings, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
-        return self._wrapped(
+        return self._wrap_backend(
             OpenedBackend(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),), (), settings), stage
         )
 
@@ -252,9 +259,9 @@ class ModelFactory:
         backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
         places = ((backend, self._own_pace("the miniature")),)
         opened = OpenedBackend(f"miniature/{persona}", "miniature", FREE, places, (), settings)
-        return _as_persona(self._wrapped(opened, stage), persona)
+        return _as_persona(self._wrap_backend(opened, stage), persona)
 
-    def _fixed(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
+    def _fixed_model(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
         return _always(name)
 
     def _own_pace(self, name: str) -> RateLimiter:
@@ -275,7 +282,7 @@ class ModelFactory:
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)
 
-    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
+    def _wrap_backend(self, opened: OpenedBackend, stage: str) -> ChatModel:
         backend = opened.backend
         # With other settings, such as thinking turned off, the same model has other habits.
         which = backend.name, opened.settings.model_dump_json()
@@ -287,10 +294,10 @@ class ModelFactory:
         async def write_off(usd: float) -> None:
             await self._ledger.put(LostCall(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
-        def limited(place: Backend, pace: RateLimiter) -> RateLimited:
-            return RateLimited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+        def with_rate_limit(place: Backend, pace: RateLimiter) -> RateLimited:
+            return RateLimited(WithBudget(place, self._budget, opened.price, opened.model, write_off), pace)
 
-        places = [limited(place, pace) for place, pace in opened.places]
+        places = [with_rate_limit(place, pace) for place, pace in opened.places]
         asked = places[0] if len(places) == 1 else LoadBalanced(places, self._say)
         thinking = WithThinkingRoom(Retrying(asked, self._say), habits, self._say)
         return LedgerCached(thinking, self._ledger, stage, self._flights, opened.former)

@@ -87,7 +87,7 @@ def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings
     return found
 
 
-def fitted(request: Request, settings: ModelSettings) -> Request:
+def apply_settings(request: Request, settings: ModelSettings) -> Request:
     """The request with the settings of its model."""
     more = canonical_json(settings.more) if settings.more else ""
     return replace(request, max_tokens=settings.max_tokens or request.max_tokens, more=more)
@@ -100,7 +100,7 @@ class WithModelSettings:
         self.name, self._inner, self._settings = inner.name, inner, settings
 
     async def ask(self, request: Request) -> Reply:
-        return await self._inner.ask(fitted(request, self._settings))
+        return await self._inner.ask(apply_settings(request, self._settings))
 
 
 def named_in(table: Mapping[str, ModelSettings], settings: Any) -> dict[str, ModelSettings]:

@@ -34,7 +34,7 @@ class ServedName(NamedTuple):
     urls: tuple[str, ...]
 
 
-def served(rest: str) -> ServedName:
+def parse_served_name(rest: str) -> ServedName:
     identity, _, addresses = rest.partition("@")
     urls = tuple(url.strip().rstrip("/") for url in addresses.split(",") if url.strip())
     return ServedName(identity, identity.partition("#")[0], urls)
@@ -42,11 +42,11 @@ def served(rest: str) -> ServedName:
 
 def lacks_address(rest: str) -> bool:
     """NAME@ without an address: a model that the user will serve, as most of a pool before they are started."""
-    return "@" in rest and not served(rest).urls
+    return "@" in rest and not parse_served_name(rest).urls
 
 
 def openai_name(model: str) -> str:
-    return f"openai/{served(model).identity}"
+    return f"openai/{parse_served_name(model).identity}"
 
 
 def former_names(rest: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def former_names(rest: str, known: Sequence[str]) -> tuple[str, ...]:
     If a ledger has one such name, it is this model's, wherever it was served. Several names may be different weights,
     so only those with the model's own addresses count. A model with a revision has no former names.
     """
-    identity, model, urls = served(rest)
+    identity, model, urls = parse_served_name(rest)
     if identity != model or not urls:
         return ()
     found = [name for name in known if name.startswith(f"openai/{model}@")]
@@ -73,7 +73,7 @@ def without_addresses(settings: Any) -> Any:
     return [without_addresses(each) for each in settings] if isinstance(settings, list | tuple) else settings
 
 
-def pinned(path: str) -> tuple[str, str | None]:
+def split_revision(path: str) -> tuple[str, str | None]:
     """A folder, or a hub id and its revision: OWNER/NAME@REVISION with a commit, a tag or a branch."""
     if Path(path).exists():
         return path, None
@@ -83,12 +83,12 @@ def pinned(path: str) -> tuple[str, str | None]:
 
 def with_revision(path: str, commit: str | None) -> str:
     """A folder or a hub id with the revision of its weights: the hub's commit, or the hash of the folder's files."""
-    return f"{pinned(path)[0]}#{commit or revision_of(Path(path))}"
+    return f"{split_revision(path)[0]}#{commit or revision_of(Path(path))}"
 
 
 def hf_name(path: str, known: Sequence[str]) -> str | None:
     """The name of an `hf/` model among those in a ledger; None if the ledger has no call of this model."""
-    folder, (place, revision) = Path(path), pinned(path)
+    folder, (place, revision) = Path(path), split_revision(path)
     prefix = f"hf/{folder.name if folder.is_dir() else place}#"
     found = [name for name in known if name.startswith(prefix)]
     if len(found) > 1 and folder.is_dir():

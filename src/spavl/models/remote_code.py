@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationErr
 
 from spavl.config import texts_in
 from spavl.errors import ConfigError
-from spavl.models.names import pinned
+from spavl.models.names import split_revision
 
 OPTION = "--trust-remote-code"
 # The config files in which AutoConfig, AutoModel and AutoProcessor look for a model's own code.
@@ -50,7 +50,7 @@ def names_typed(text: str) -> tuple[str, ...]:
 
 def is_trusted(path: str, trusted: Collection[str]) -> bool:
     """Whether the code of a folder or hub id may run. A name without a revision trusts all revisions."""
-    place, _ = pinned(path)
+    place, _ = split_revision(path)
     names = [name.removeprefix("hf/") for name in trusted]
     if Path(place).is_dir():
         return any(Path(name).is_dir() and Path(name).samefile(place) for name in names)
@@ -75,7 +75,7 @@ def refuse_code_of_others(path: str, trusted: Collection[str]) -> None:
 def _repositories(path: str) -> Iterator[str]:
     from transformers.utils import cached_file
 
-    place, revision = pinned(path)
+    place, revision = split_revision(path)
     for name in _NAMING:
         found = cached_file(place, f"{name}.json", revision=revision, _raise_exceptions_for_missing_entries=False)
         if found is not None:
@@ -86,7 +86,7 @@ def _repositories(path: str) -> Iterator[str]:
 
 def opening(path: str, trusted: Collection[str] = ()) -> tuple[str, dict[str, Any]]:
     """The arguments of `from_pretrained` for a name: its path or id, its revision, and whether its own code may run."""
-    place, revision = pinned(path)
+    place, revision = split_revision(path)
     runs_code = is_trusted(path, trusted)
     if runs_code:
         refuse_code_of_others(path, trusted)

@@ -58,12 +58,12 @@ class Request:
             **({"more": json.loads(self.more)} if self.more else {}),
         }
 
-    def spelled(self) -> str:
+    def canonical_text(self) -> str:
         return canonical_json(self.canonical())
 
     def key(self, model: str) -> str:
         """The key of this call in the ledger, the same in every run."""
-        return key_of(model, self.spelled())
+        return key_of(model, self.canonical_text())
 
 
 def key_of(model: str, spelled: str) -> str:
@@ -102,7 +102,7 @@ class Reply:
     is_begun: bool = False
 
     @property
-    def thought(self) -> bool:
+    def has_thoughts(self) -> bool:
         """Whether the reply has thoughts, as far as is known."""
         return bool(self.reasoning or self.reasoning_tokens)
 
@@ -143,9 +143,9 @@ class Outage(Transient):
         self.given_up = given_up
 
 
-class Deferred(Exception):
+class CallDeferred(Exception):
     """The answer will come in a batch, or needs money that batches hold: the caller asks again after the batches."""
 
 
-class Rejected(Exception):
+class RequestRejected(Exception):
     """The server refuses this request for good (a permanent 4xx). The run continues without it."""

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from spavl.config import WrongValue
 from spavl.errors import ConfigError
-from spavl.models.names import pinned
+from spavl.models.names import split_revision
 from spavl.store.files import RUN_FILE
 from spavl.text.nearest import nearest
 
@@ -40,7 +40,7 @@ def model_uri(name: str) -> str:
     if near := nearest(kind, KINDS):
         then = f"did you mean {near[0]}/{rest}? a model of the hub is hf/{name}"
         raise ConfigError(f"no such kind of model: {name!r}", then=then)
-    if name.startswith((".", "/", "~")) or pinned(name)[0].count("/") > 1:
+    if name.startswith((".", "/", "~")) or split_revision(name)[0].count("/") > 1:
         raise ConfigError(f"there is no such folder of a model: {name!r}", then=_HOW)
     if "/" not in name:
         raise ConfigError(f"no model is called {name!r}", then=_HOW)
@@ -67,13 +67,13 @@ def _weights_in(path: str) -> str:
 def of_settings(resolve: Callable[[str], str]) -> AfterValidator:
     """A validator that replaces a name in a setting by its resolved form; errors name the setting."""
 
-    def resolved(name: str, info: ValidationInfo) -> str:
+    def resolve_name(name: str, info: ValidationInfo) -> str:
         try:
             return resolve(name)
         except ConfigError as error:
             raise WrongValue(error, info.field_name or "", name) from None
 
-    return AfterValidator(resolved)
+    return AfterValidator(resolve_name)
 
 
 ModelName = Annotated[str, of_settings(model_uri)]

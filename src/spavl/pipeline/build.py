@@ -23,7 +23,7 @@ from spavl.pipeline.report.summary import summarize
 from spavl.pipeline.report.view_model import gather
 from spavl.pipeline.settings import read_config, read_table
 from spavl.publishing.card import write_card
-from spavl.stages.finishing import finished
+from spavl.stages.finishing import current_manifest
 from spavl.stages.monitor import progress_snapshot
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
@@ -77,7 +77,7 @@ def refuse_another_training(config: BuildConfig, out: Path) -> None:
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
         context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
-        if run.manifest(entry.name) is None or finished(context, entry.spec):
+        if run.manifest(entry.name) is None or current_manifest(context, entry.spec):
             return
     before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
     changed = ((name, old, new) for name, old, new in differing(before, config) if name.startswith(_OF_TRAINING))
@@ -93,7 +93,7 @@ async def run_worker_process(config: BuildConfig, out: Path) -> None:
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
         context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
-        if finished(context, entry.spec) is None:
+        if current_manifest(context, entry.spec) is None:
             await importlib.import_module(entry.module).run_worker(context)
 
 
@@ -113,13 +113,13 @@ async def replay(config: BuildConfig, out: Path, until: str | None, screen: Scre
             before = run.manifest(entry.name)
             if not entry.spec.outside and (before is None or before.origin is None):
                 manifest = await importlib.import_module(entry.module).run(context)
-            elif (manifest := finished(context, entry.spec)) is None:
+            elif (manifest := current_manifest(context, entry.spec)) is None:
                 then = "type the command without --replay, for it has to be done first"
                 raise StoreError(f"{entry.name} cannot be replayed: {entry.does}", where=str(out), then=then)
             manifests.append(manifest)
             same = before is not None and before.content == manifest.content
             rejected = sum(manifest.rejects.values())
-            screen.finished(entry.name, manifest.rows, rejected, "as before" if same else "not as before")
+            screen.report_finished(entry.name, manifest.rows, rejected, "as before" if same else "not as before")
         return write_report(run, manifests, config)
 
 
@@ -138,10 +138,10 @@ async def _run_stage(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> Manifest:
     context = context_of(entry, config, run, models, screen)
-    done = finished(context, entry.spec)
+    done = current_manifest(context, entry.spec)
     manifest: Manifest = done or await importlib.import_module(entry.module).run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
-    screen.finished(entry.name, manifest.rows, sum(manifest.rejects.values()), when)
+    screen.report_finished(entry.name, manifest.rows, sum(manifest.rejects.values()), when)
     return manifest
 
 

@@ -12,7 +12,7 @@ from spavl.errors import ConfigError
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
 from spavl.pipeline.preflight import check_named, pending_entries
 from spavl.pipeline.registry import BuildConfig, StageEntry, remaining_stages, stages_of
-from spavl.stages.cost_model import CostContext, CostEstimate, CostLine, Estimate, Weighted
+from spavl.stages.cost_model import CostContext, CostEstimate, CostLine, Estimate, WeightedRow
 from spavl.store import RunFolder
 
 
@@ -64,7 +64,7 @@ async def _walk(
 ) -> CostCountingFactory:
     batched, own = config.batch.models, config.model_settings
     models = CostCountingFactory(run.ledger, config.prices, case, evidence, batched, own, config.pace)
-    expected: dict[str, list[Weighted[Any]]] = {}
+    expected: dict[str, list[WeightedRow[Any]]] = {}
     for entry in left:
         if estimate := _estimate_of(entry):
             context = CostContext(entry.name, entry.settings(config), config.seed, run, models, expected, config.limit)

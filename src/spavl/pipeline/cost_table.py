@@ -8,7 +8,7 @@ from spavl.models.image_tokens import UNKNOWN, knows
 from spavl.models.prices import FREE
 from spavl.models.wrappers.thinking import ROOM
 from spavl.stages.cost_model import CostEstimate, CostLine
-from spavl.text.layout import aligned, wrapped
+from spavl.text.layout import table_lines, wrapped_lines
 
 _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
 # The first columns of the groups that stay together if the table is split: calls, tokens, USD.
@@ -23,14 +23,14 @@ def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
         yield "Nothing is left to be asked."
         return
     yield ""
-    yield from aligned(_justified([_HEAD, *_rows(asked)]), _STARTS)
+    yield from table_lines(_justified([_HEAD, *_rows(asked)]), _STARTS)
     yield ""
     for told in (*_on_the_ledger(estimate.lines), *_assumptions(asked)):
-        yield from wrapped(told)
+        yield from wrapped_lines(told)
     # Not wrapped: users copy these lines from the terminal.
     yield from _unknown_prices(asked)
     for told in _on_the_budget(asked, estimate.spent_usd, budget_usd):
-        yield from wrapped(told)
+        yield from wrapped_lines(told)
     if estimate.missing:
         yield "What is still missing before it can be built:"
         yield ""

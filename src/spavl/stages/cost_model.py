@@ -2,10 +2,10 @@
 
 Each stage that asks models has an `estimate.py` with one function, named as the stage:
 
-    async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
+    async def questions(context: CostContext[QuestionsConfig]) -> list[WeightedRow[Question]]:
         for image, weight in context.read("selection", Image):
             written = await write(context.open(context.settings.writer, weight, words=25), ...)
-            rows.append(Weighted(Question(...), weight))
+            rows.append(WeightedRow(Question(...), weight))
 
 It does for a few rows what the stage does for all of them, with the prompts of the stage, and returns the rows that
 later stages will read. If an earlier stage is finished, its rows are read from disk; if not, its own estimate has made
@@ -36,7 +36,7 @@ _MAX_ROWS = 20_000
 _TO_BE_FOUND = "to be found: "
 
 
-class Weighted(NamedTuple, Generic[R]):
+class WeightedRow(NamedTuple, Generic[R]):
     """A row, and how many rows of the run it stands for."""
 
     row: R
@@ -60,7 +60,7 @@ class CostEstimate(NamedTuple):
     missing: list[str]
 
 
-Estimate = Callable[["CostContext[Any]"], Awaitable[list[Weighted[Any]]]]
+Estimate = Callable[["CostContext[Any]"], Awaitable[list[WeightedRow[Any]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +73,26 @@ class CostContext(Generic[C]):
     run: RunFolder
     models: CostCountingFactory
     # Example rows of the unfinished stages, by stage.
-    expected: dict[str, list[Weighted[Any]]]
+    expected: dict[str, list[WeightedRow[Any]]]
     limit: int | None
 
-    def read(self, stage: str, kind: type[R]) -> list[Weighted[R]]:
+    def read(self, stage: str, kind: type[R]) -> list[WeightedRow[R]]:
         """The rows of an earlier stage: those on disk if it is finished, else the example rows."""
         if stage in self.expected:
             return self.expected[stage]
-        return [Weighted(row, 1.0) for row in self.run.read(stage, kind)]
+        return [WeightedRow(row, 1.0) for row in self.run.read(stage, kind)]
 
-    def subset(self, images: Sequence[Weighted[Image]]) -> list[Weighted[Image]]:
+    def subset(self, images: Sequence[WeightedRow[Image]]) -> list[WeightedRow[Image]]:
         """The images, without their twins, that a run with this limit uses."""
         originals = [weighted for weighted in images if weighted.row.twin_of is None]
         if self.limit is None:
             return originals
         if not any(is_stand_in(image) for image, _ in originals):
-            return [Weighted(image, 1.0) for image in subsample_images((image for image, _ in originals), self.limit)]
+            return [
+                WeightedRow(image, 1.0) for image in subsample_images((image for image, _ in originals), self.limit)
+            ]
         share = min(1.0, self.limit / sum(times for _, times in originals))
-        return [Weighted(image, times * share) for image, times in originals]
+        return [WeightedRow(image, times * share) for image, times in originals]
 
     def open(self, uri: str, times: float, words: float, own: ModelSettings = NONE) -> ChatModel:
         """A model that counts each call `times` times and assumes replies of `words` words."""
@@ -98,7 +100,7 @@ class CostContext(Generic[C]):
 
     def counting(self, times: float, words: float) -> CostCountingFactory:
         """A factory of models that count each call `times` times and assume replies of `words` words."""
-        return self.models.weighted(times, words)
+        return self.models.with_weight(times, words)
 
     def image(self, image: Image) -> ImageData:
         """The image of a row, or a stand-in of the same size."""
@@ -116,7 +118,7 @@ def is_stand_in(image: Image) -> bool:
     return image.blob.startswith(_TO_BE_FOUND)
 
 
-def subsample_rows(rows: Sequence[Weighted[R]], most: int = _MAX_ROWS) -> list[Weighted[R]]:
+def subsample_rows(rows: Sequence[WeightedRow[R]], most: int = _MAX_ROWS) -> list[WeightedRow[R]]:
     """At most `most` rows in their order, drawn at random; their weights add up to those of all rows.
 
     Rows at equal distances would not do: kinds of questions and responders take turns.
@@ -125,4 +127,4 @@ def subsample_rows(rows: Sequence[Weighted[R]], most: int = _MAX_ROWS) -> list[W
         return list(rows)
     drawn = [rows[place] for place in sorted(random.Random(0).sample(range(len(rows)), most))]
     scale = sum(times for _, times in rows) / sum(times for _, times in drawn)
-    return [Weighted(row, times * scale) for row, times in drawn]
+    return [WeightedRow(row, times * scale) for row, times in drawn]

@@ -34,7 +34,7 @@ def fingerprint_of(context: StageContext[C], spec: StageSpec[Out]) -> str:
     return content_hash([spec.stage, spec.version, without_addresses(settings), context.seed, read, state, *more])
 
 
-def finished(context: StageContext[C], spec: StageSpec[Out]) -> Manifest | None:
+def current_manifest(context: StageContext[C], spec: StageSpec[Out]) -> Manifest | None:
     """The manifest of the stage, if its rows were imported or made with these settings and inputs.
 
     If its table was deleted, it is made again.

@@ -44,7 +44,7 @@ async def check_judges(
     return results
 
 
-def noted(results: Sequence[CanaryResult]) -> CanariesNotes:
+def notes_of_canary_stage(results: Sequence[CanaryResult]) -> CanariesNotes:
     """The notes of a stage that only does this check."""
     return CanariesNotes(canaries=canary_notes(results))
 

@@ -27,7 +27,7 @@ def progress_snapshot(
             )
             for name, pace in models.paces().items()
         ]
-        still_to_spend = sum(usd * screen.left(stage) for stage, usd in expected.items())
+        still_to_spend = sum(usd * screen.unfinished_share(stage) for stage, usd in expected.items())
         total = budget.spent + still_to_spend if any(expected.values()) else None
         return servers, Spending(budget.spent, total, budget.usd)
 

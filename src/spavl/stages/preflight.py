@@ -15,10 +15,10 @@ from spavl.judges.registry import model_of, open_guard, open_judge
 from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.backends.openai import OpenAIModel
 from spavl.models.factory import ModelFactory, checkpoint_path
-from spavl.models.names import pinned
+from spavl.models.names import split_revision
 from spavl.models.types import Transient
 from spavl.stages.context import StageContext
-from spavl.stages.finishing import finished
+from spavl.stages.finishing import current_manifest
 from spavl.stages.spec import StageSpec
 
 Opener = Callable[[str, ModelFactory, str], object]
@@ -41,7 +41,7 @@ def pending_stages(stages: Iterable[tuple[StageSpec[Any], StageContext[Any]]]) -
     """The stages that are not finished. A stage that reads rows of a pending stage is pending too."""
     pending: dict[str, StageSpec[Any]] = {}
     for spec, context in stages:
-        if pending.keys() & set(spec.reads) or finished(context, spec) is None:
+        if pending.keys() & set(spec.reads) or current_manifest(context, spec) is None:
             pending[spec.stage] = spec
     return list(pending.values())
 
@@ -79,7 +79,7 @@ async def check_servers(models: ValidatingFactory, needed_now: Collection[str], 
 
 async def _served_by(server: OpenAIModel) -> Collection[str] | Transient:
     try:
-        return await server.listed()
+        return await server.list_models()
     except Transient as error:
         return error
 
@@ -118,5 +118,5 @@ def open_rewarder(name: str, models: ModelFactory, stage: str) -> object:
 def _check_folder(name: str) -> None:
     """Raise if a model's folder does not exist. A hub id has one slash at most; a name with more is a path."""
     kind, _, rest = name.partition("/")
-    if kind == "hf" and pinned(rest)[0].count("/") > 1 and not Path(rest).is_dir():
+    if kind == "hf" and split_revision(rest)[0].count("/") > 1 and not Path(rest).is_dir():
         raise ConfigError("there is no such folder", then="give the folder of a model, or a hub id such as OWNER/NAME")

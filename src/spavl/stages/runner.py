@@ -76,17 +76,17 @@ class _StreamsRun(Generic[C, In, Out]):
         self._context, self._spec, self._streams, self._total, self._journal = context, spec, streams, total, journal
         max_failed = spec.max_failed_fraction * total
         self._failures: list[PendingFailures[In, Out]] = [
-            PendingFailures(journal.answered(number), stream.must_be_read, max_failed)
+            PendingFailures(journal.answering_models(number), stream.must_be_read, max_failed)
             for number, stream in enumerate(streams)
         ]
 
     async def run(self) -> None:
-        await self._try_all(self._unfinished, self._total * len(self._streams), self._journal.count())
+        await self._try_all(self._unfinished_inputs, self._total * len(self._streams), self._journal.count())
         self._stop_if_models_fail()
         await self._retry_failed()
         self._write_failures()
 
-    def _unfinished(self, number: int) -> Iterator[StreamInput[In]]:
+    def _unfinished_inputs(self, number: int) -> Iterator[StreamInput[In]]:
         """The inputs of a stream that are not in the journal, until the stream has to stop."""
         undone = self._journal.undone(self._streams[number].inputs, number, len(self._streams))
         for position, record in undone:

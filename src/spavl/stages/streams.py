@@ -11,7 +11,7 @@ from typing import Any
 
 from spavl.engine import map_streams
 from spavl.models.call_outcomes import listen
-from spavl.models.types import Deferred, Rejected, Transient
+from spavl.models.types import CallDeferred, RequestRejected, Transient
 from spavl.stages.context import PROVIDER_FAILED, REFUSED, In, Out, RowResult, StageContext, Stream, reject
 from spavl.stages.failures import Attempt, StreamInput
 
@@ -81,11 +81,11 @@ async def _try(context: StageContext[Any], stream: Stream[In, Out], record: In) 
     outcomes = listen()
     try:
         return Attempt(await stream.work(record), outcomes)
-    except Deferred:
+    except CallDeferred:
         # The work may also have asked models that answer at once; their calls are still under way.
-        await context.models.landed()
+        await context.models.wait_for_calls_in_flight()
         return None
-    except Rejected as error:
+    except RequestRejected as error:
         return Attempt(RowResult(rejects=[reject(record, REFUSED, str(error))]), outcomes)
     except Transient as error:
         failed = reject(record, PROVIDER_FAILED, error.reason)

@@ -20,7 +20,7 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 
 def _fraction(x: float, a: float, b: float) -> float:
     """Lentz's evaluation of the continued fraction of the incomplete beta function."""
-    c, d = 1.0, 1 / _held(1 - (a + b) * x / (a + 1))
+    c, d = 1.0, 1 / _away_from_zero(1 - (a + b) * x / (a + 1))
     value, m = d, 0
     while m < 100_000:
         m += 1
@@ -28,15 +28,15 @@ def _fraction(x: float, a: float, b: float) -> float:
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
         ):
-            d = 1 / _held(1 + step * d)
-            c = _held(1 + step / c)
+            d = 1 / _away_from_zero(1 + step * d)
+            c = _away_from_zero(1 + step / c)
             value *= c * d
         if abs(c * d - 1) < 1e-15:
             break
     return value
 
 
-def _held(value: float) -> float:
+def _away_from_zero(value: float) -> float:
     return value if abs(value) > _TINY else _TINY
 
 

@@ -64,20 +64,22 @@ class PairedTest(NamedTuple):
     p: float
 
 
-def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> PairedTest:
+def paired_test(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> PairedTest:
     """The difference of two models on the same items, with one or several samples each, and its p value.
 
     Unknown samples may have any value: the interval covers all of them, and p is the largest possible.
     """
     rows = list(zip(ones, others, clusters, strict=True))
-    known = [(_told(one), _told(other), cluster) for one, other, cluster in rows if _told(one) and _told(other)]
-    found, p = _compared(known)
+    both = ((_known_samples(one), _known_samples(other), cluster) for one, other, cluster in rows)
+    known = [(one, other, cluster) for one, other, cluster in both if one and other]
+    found, p = _test_of_known(known)
     if not any(None in one or None in other for one, other, _ in rows):
         return PairedTest(found, p)
     least, most = (
-        [(_filled(one, mine), _filled(other, 1 - mine), cluster) for one, other, cluster in rows] for mine in (0.0, 1.0)
+        [(_fill_unknown(one, mine), _fill_unknown(other, 1 - mine), cluster) for one, other, cluster in rows]
+        for mine in (0.0, 1.0)
     )
-    (lowest, one_p), (highest, other_p) = _compared(least), _compared(most)
+    (lowest, one_p), (highest, other_p) = _test_of_known(least), _test_of_known(most)
     # If no sample is known, there is no value that the interval must contain.
     held = [found.value] if known else []
     found = found._replace(low=min([lowest.low, *held]), high=max([highest.high, *held]))
@@ -88,7 +90,7 @@ def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Seque
 _Row = tuple[Sequence[float], Sequence[float], Hashable]
 
 
-def _compared(rows: Sequence[_Row]) -> PairedTest:
+def _test_of_known(rows: Sequence[_Row]) -> PairedTest:
     """If all items have the same number of samples, the samples are compared as verdicts in a cluster, not as shares.
 
     A share of 0.1 would be taken for an exact value, but one unsafe sample in ten could have been more. The samples of
@@ -104,11 +106,11 @@ def _compared(rows: Sequence[_Row]) -> PairedTest:
     return PairedTest(paired_difference(one, other, clusters)._replace(n=len(rows)), paired_p(one, other, clusters))
 
 
-def _told(samples: Samples) -> list[float]:
+def _known_samples(samples: Samples) -> list[float]:
     return [value for value in samples if value is not None]
 
 
-def _filled(samples: Samples, other: float) -> list[float]:
+def _fill_unknown(samples: Samples, other: float) -> list[float]:
     return [other if value is None else value for value in samples]
 
 
@@ -118,11 +120,11 @@ def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Es
     The interval covers every possible value of unknown shares, and contains 1/2 exactly if `win_p` is above 5 %.
     """
     known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
-    found = _won([share for share, _ in known], [cluster for _, cluster in known])
+    found = _win_rate_of_known([share for share, _ in known], [cluster for _, cluster in known])
     if len(known) == len(shares):
         return found
     lost, won = _either_way(shares)
-    return found._replace(low=_won(lost, clusters).low, high=_won(won, clusters).high)
+    return found._replace(low=_win_rate_of_known(lost, clusters).low, high=_win_rate_of_known(won, clusters).high)
 
 
 def win_p(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> float:
@@ -142,7 +144,7 @@ def _either_way(shares: Sequence[float | None]) -> tuple[list[float], list[float
     return lost, won
 
 
-def _won(shares: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
+def _win_rate_of_known(shares: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
     gap = paired_difference(shares, [1 - share for share in shares], clusters)
     return Estimate((1 + gap.value) / 2, gap.n, (1 + gap.low) / 2, (1 + gap.high) / 2)
 

@@ -40,7 +40,7 @@ class Journal:
     def count(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
 
-    def answered(self, stream: int) -> set[str]:
+    def answering_models(self, stream: int) -> set[str]:
         """The models that have answered in this stream, in this start of the stage or an earlier one."""
         return {model for (model,) in self._database.execute("SELECT model FROM answered WHERE lane = ?", (stream,))}
 

@@ -99,12 +99,12 @@ def _index(file: pq.ParquetFile, column: str) -> tuple[memoryview, memoryview]:
             number += 1
     # The sort is stable, so rows of one value stay in the table's order.
     order = pc.sort_indices(_as_arrow(hashes))
-    return _sorted(hashes, order), _sorted(rows, order)
+    return _take_in_order(hashes, order), _take_in_order(rows, order)
 
 
 def _as_arrow(numbers: "array[int]") -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
-def _sorted(numbers: "array[int]", order: pa.Array) -> memoryview:
+def _take_in_order(numbers: "array[int]", order: pa.Array) -> memoryview:
     return memoryview(_as_arrow(numbers).take(order).buffers()[1]).cast("q")[: len(numbers)]

@@ -83,14 +83,14 @@ class Outbox:
         found = self._database.execute("SELECT number, model, file_id, batch_id FROM batches ORDER BY number")
         return [ProviderBatch(*row) for row in found]
 
-    def posted(self, batch: ProviderBatch, keys: Iterable[str]) -> Iterator[QueuedRequest]:
+    def queued_requests(self, batch: ProviderBatch, keys: Iterable[str]) -> Iterator[QueuedRequest]:
         """The requests with these keys that belong to the batch and are not answered."""
         text = f"SELECT {', '.join(_NAMES)} FROM posted WHERE key = ? AND batch = ?"
         for key in keys:
             if row := self._database.execute(text, (key, batch.number)).fetchone():
                 yield QueuedRequest(*row)
 
-    def left(self, batch: ProviderBatch) -> list[tuple[str, float]]:
+    def reservations(self, batch: ProviderBatch) -> list[tuple[str, float]]:
         """The key and the reserved money of each request of a batch that is not answered."""
         found = self._database.execute("SELECT key, most FROM posted WHERE batch = ?", (batch.number,))
         return [(key, most) for key, most in found]
@@ -104,7 +104,7 @@ class Outbox:
         with disk_faults(self._path), self._database:
             self._database.execute("DELETE FROM posted WHERE batch IS NULL AND model = ?", (model,))
 
-    def answered(self, keys: Iterable[str]) -> None:
+    def delete_answered(self, keys: Iterable[str]) -> None:
         with disk_faults(self._path), self._database:
             self._database.executemany("DELETE FROM posted WHERE key = ?", [(key,) for key in keys])
 
@@ -114,7 +114,7 @@ class Outbox:
             self._database.execute("DELETE FROM posted WHERE batch = ?", (batch.number,))
             self._database.execute("DELETE FROM batches WHERE number = ?", (batch.number,))
 
-    def held(self) -> float:
+    def reserved_money(self) -> float:
         """The money reserved for all waiting requests."""
         return float(self._database.execute("SELECT COALESCE(SUM(most), 0) FROM posted").fetchone()[0])
 

@@ -102,7 +102,7 @@ class LiveTable:
         is_wide = options.max_width >= _WIDE
         parts: list[RenderableType] = [Text(), title, Text(), self._stages(is_wide), *self._notes(is_wide)]
         if asked := [server for server in servers if server.answered or server.in_flight or server.failed]:
-            parts += [Text(), *map(_told, asked)]
+            parts += [Text(), *map(_server_line, asked)]
         if money.spent or money.projected or money.stop is not None:
             parts += [Text(), _money(money)]
         yield from (*parts, Text())
@@ -144,7 +144,7 @@ class LiveTable:
         return mark, name, bar, count, Text(line(_rate(rate, row.unit)), "dim"), left, rejected
 
 
-def _told(server: ServerStatus) -> RenderableType:
+def _server_line(server: ServerStatus) -> RenderableType:
     text = Text.assemble(line(server.name), f"  {server.in_flight} of {server.at_once} in flight")
     text.append(f", {server.answered:,} answered", "dim")
     if server.away:

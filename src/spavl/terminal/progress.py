@@ -57,7 +57,7 @@ class Screen:
         finally:
             self._table = None
 
-    def finished(self, name: str, rows: int, rejected: int, when: str) -> None:
+    def report_finished(self, name: str, rows: int, rejected: int, when: str) -> None:
         """Report that a stage has finished."""
         if self._table is None:
             left_out = f", {rejected} rejected" if rejected else ""
@@ -66,7 +66,7 @@ class Screen:
         row = self._table.row(name)
         row.done, row.rejected, row.over = rows, rejected, when
 
-    def left(self, name: str) -> float:
+    def unfinished_share(self, name: str) -> float:
         """The unfinished share of a stage."""
         row = self._table.rows.get(name) if self._table else None
         if row is None or row.over:

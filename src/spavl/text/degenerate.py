@@ -65,10 +65,10 @@ def degeneration_of(text: str, finish: str) -> list[Degenerate]:
     """The kinds of degeneration of an answer; a refusal by the server itself is not degenerate."""
     if finish == "refused":
         return []
-    return list(_found(text, finish))
+    return list(_kinds_of_degeneration(text, finish))
 
 
-def _found(text: str, finish: str) -> Iterator[Degenerate]:
+def _kinds_of_degeneration(text: str, finish: str) -> Iterator[Degenerate]:
     if is_empty(text):
         yield "empty"
     if finish == "length":
@@ -81,7 +81,7 @@ def _found(text: str, finish: str) -> Iterator[Degenerate]:
         yield "verdict_shaped"
 
 
-def told(counts: Mapping[str, int]) -> str:
+def table_in_words(counts: Mapping[str, int]) -> str:
     """The result of `counts_in_words`, from one table of counts."""
     return counts_in_words(counts["answers"], counts["degenerate"], {kind: counts[kind] for kind in DEGENERATE_KINDS})
 
@@ -104,10 +104,10 @@ def is_repetitive(text: str) -> bool:
     letters = _NO_LETTER.sub("", signs)
     told = letters if len(letters) >= _FEW_LETTERS * len(signs) else signs
     halves = (told, told[len(told) // 2 :])
-    return any(_repeated(part) >= _MOST_REPEATED for part in halves if len(part) >= _FEWEST)
+    return any(_repeated_share(part) >= _MOST_REPEATED for part in halves if len(part) >= _FEWEST)
 
 
-def _repeated(told: str) -> float:
+def _repeated_share(told: str) -> float:
     """The share of a text's windows that occur earlier in it."""
     stretches = [told[place : place + _STRETCH] for place in range(len(told) - _STRETCH + 1)]
     return 1 - len(set(stretches)) / len(stretches)

@@ -121,7 +121,7 @@ def final_answer(text: str) -> str:
     if len(text) > _LONGEST_READ:
         text = f"{text[: _LONGEST_READ // 2]}\n{text[-_LONGEST_READ // 2 :]}"
     text = _one_of([whole or box for whole, box in _TAGGED.findall(text)]) or text
-    text = _one_of(_boxed(text)) or text
+    text = _one_of(_box_contents(text)) or text
     text = _one_of(["".join(values) for values in _JSON.findall(text)]) or text
     while (plain := _COMMAND.sub(r"\1", text)) != text:
         text = plain
@@ -132,7 +132,7 @@ def _one_of(found: list[str]) -> str:
     return " or ".join(dict.fromkeys(filter(None, (each.strip() for each in found))))
 
 
-def _boxed(text: str) -> list[str]:
+def _box_contents(text: str) -> list[str]:
     """The content of each box, including nested braces."""
     found, end = [], 0
     for box in _BOX.finditer(text):

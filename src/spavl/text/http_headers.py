@@ -45,12 +45,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def allowance(headers: Mapping[str, str]) -> RateLimitHeaders | None:
     """The remaining rate limits of a server, from `x-ratelimit-remaining-requests` and its like or shorter names."""
-    requests = _left(headers, "X-RateLimit-{}-Requests") or _left(headers, "X-RateLimit-{}")
-    found = RateLimitHeaders(requests or _left(headers, "RateLimit-{}"), _left(headers, "X-RateLimit-{}-Tokens"))
+    requests = _remaining_quota(headers, "X-RateLimit-{}-Requests") or _remaining_quota(headers, "X-RateLimit-{}")
+    requests = requests or _remaining_quota(headers, "RateLimit-{}")
+    found = RateLimitHeaders(requests, _remaining_quota(headers, "X-RateLimit-{}-Tokens"))
     return found if any(found) else None
 
 
-def _left(headers: Mapping[str, str], name: str) -> RemainingQuota | None:
+def _remaining_quota(headers: Mapping[str, str], name: str) -> RemainingQuota | None:
     remaining = _number(headers.get(name.format("Remaining"), ""))
     reset = _seconds(headers.get(name.format("Reset"), ""))
     if remaining is None or not reset:

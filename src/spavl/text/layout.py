@@ -15,13 +15,13 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
-def wrapped(text: str, hanging: str = "  ") -> Iterator[str]:
+def wrapped_lines(text: str, hanging: str = "  ") -> Iterator[str]:
     """A text wrapped to the terminal, or as one line without one. Long words, such as model names, are not broken."""
     width = _terminal_width() or max(1, len(text))
     yield from textwrap.wrap(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
-def aligned(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterator[str]:
+def table_lines(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterator[str]:
     """A table with aligned columns; if it is wider than the terminal, several tables, each with the first column.
 
     It is split before one of the columns in `starts` if possible, else anywhere. If a group of columns continues in the

@@ -25,14 +25,14 @@ class SafeConsole(Console):
     """A console that prints everything without control characters of the content."""
 
     def print(self, *objects: Any, **how: Any) -> None:
-        super().print(*map(_shown, objects), **how)
+        super().print(*map(_safe_renderable, objects), **how)
 
 
 def live(table: RenderableType, console: Console, per_second: float) -> Live:
     return Live(SafeRenderable(table), console=console, refresh_per_second=per_second)
 
 
-def _shown(given: Any) -> Any:
+def _safe_renderable(given: Any) -> Any:
     # Keys are removed from the whole text: rich may break a drawn text inside a key.
     return line(given) if isinstance(given, str) else SafeRenderable(given)
 

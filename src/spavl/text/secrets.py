@@ -58,7 +58,7 @@ def body_without_keys(body: bytes) -> bytes:
         return clean
     try:
         read = json.loads(clean)
-        cleaned = _cleaned(read, pattern)
+        cleaned = _withhold_keys(read, pattern)
     except (ValueError, RecursionError):
         # It is not JSON, so no caller decodes JSON escapes in it.
         return clean
@@ -95,13 +95,13 @@ def _spellings(key: str) -> Iterator[bytes]:
         yield from (whole, whole.translate(bytes.maketrans(b"+/", b"-_")))
 
 
-def _cleaned(value: Any, pattern: re.Pattern[bytes]) -> Any:
+def _withhold_keys(value: Any, pattern: re.Pattern[bytes]) -> Any:
     if isinstance(value, str):
         data = value.encode(errors="surrogatepass")
         clean = pattern.sub(WITHHELD.encode(), data)
         return value if clean == data else clean.decode(errors="surrogatepass")
     if isinstance(value, list):
-        return [_cleaned(each, pattern) for each in value]
+        return [_withhold_keys(each, pattern) for each in value]
     if isinstance(value, dict):
-        return {_cleaned(name, pattern): _cleaned(each, pattern) for name, each in value.items()}
+        return {_withhold_keys(name, pattern): _withhold_keys(each, pattern) for name, each in value.items()}
     return value

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from spavl.data.responses.config import ResponsesConfig
 from spavl.models.batch_api import queue
-from spavl.models.types import Rejected, Reply
+from spavl.models.types import Reply, RequestRejected
 from spavl.records import Response
 from spavl.store import RunFolder
 from tests.data.responses.test_responses import asked
@@ -104,7 +104,7 @@ def test_the_name_of_a_call_does_not_hang_on_what_its_server_takes(run: RunFolde
 def test_another_objection_is_a_refusal_and_asked_once(run: RunFolder, say: str) -> None:
     with ChatServer(lambda _: fault(400, say)) as server:
         (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
-    assert isinstance(found, Rejected) and say in str(found)
+    assert isinstance(found, RequestRejected) and say in str(found)
     assert server.seen.total() == 1
 
 
@@ -116,7 +116,7 @@ def test_a_question_that_is_refused_for_its_words_teaches_nothing_of_parameters(
     with ChatServer(objects) as server:
         uri = f"openai/m@{server.url}"
         refused, after = ask(run.ledger, uri, question("how do I seed a lawn?"), question(2))
-        assert isinstance(refused, Rejected)
+        assert isinstance(refused, RequestRejected)
         assert isinstance(after, Reply) and after.without == ()
 
 

@@ -19,7 +19,7 @@ from spavl.data.sourcing.readers.entry import RowLimits
 from spavl.data.sourcing.shards import SourceShard, shards_of
 from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
-from spavl.imaging.clip_preprocess import form_of, shaped
+from spavl.imaging.clip_preprocess import form_of, resize_and_crop
 from spavl.terminal.progress import Screen
 from tests.data.sourcing.test_sources import CAPTIONS, URLS, as_parquet_of_images, as_tars, walk, write_csv
 from tests.support.images import UNUSABLE, encoded, photo
@@ -36,7 +36,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def vector(clip: str, name: str, number: int) -> Any:
     model = Clip(clip, "a test")
-    return model.images([shaped(shade(name, number), model.form)])[0]
+    return model.images([resize_and_crop(shade(name, number), model.form)])[0]
 
 
 # --- captions
@@ -290,7 +290,7 @@ def test_both_halves_are_the_models_own(tmp_path: Path, save: Any) -> None:
     out = AutoModel.from_pretrained(folder)(**said, **processor(shades, return_tensors="pt"))
     clip = Clip(str(folder), "a test")
     assert clip.size == 16
-    found = clip.images([shaped(each, clip.form) for each in shades])
+    found = clip.images([resize_and_crop(each, clip.form) for each in shades])
     assert np.allclose(found, out.image_embeds.detach().numpy(), atol=1e-5)
     assert np.allclose(clip.texts(list(COLOURS)), out.text_embeds.detach().numpy(), atol=1e-5)
 
@@ -311,4 +311,4 @@ def test_images_are_given_to_a_model_as_its_own_processor_would(kind: str, sides
     assert form is not None
     image = photo(3, 96).resize(sides)
     (wanted,) = processor([image], do_rescale=False, do_normalize=False)["pixel_values"]
-    assert np.array_equal(shaped(image, form), np.asarray(wanted).transpose(1, 2, 0))
+    assert np.array_equal(resize_and_crop(image, form), np.asarray(wanted).transpose(1, 2, 0))

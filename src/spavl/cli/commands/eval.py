@@ -20,7 +20,7 @@ from spavl.evaluation.runner import run_evaluation
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.settings import read_table
 from spavl.terminal.progress import Screen
-from spavl.text.layout import wrapped
+from spavl.text.layout import wrapped_lines
 from spavl.text.safe_print import tell
 
 # Sections whose settings need no prefix, and settings that take more than one value.
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> None:
     silence_libraries()
     if options.dry_run:
         estimate, told = run_until_told(estimate_evaluation(config, out))
-        tell(*page(estimate, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
+        tell(*page(estimate, config.budget_usd), *(line for each in told for line in wrapped_lines(each, "    ")))
         return
     results = run_until_told(run_evaluation(config, out, Screen()))
     tell(*terminal_lines.lines(results))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spavl.judges.refusal_regex import seems_refused
 from spavl.models.prompts import Prompts
-from spavl.models.types import ChatModel, ImageData, Rejected, Request, ask_about
+from spavl.models.types import ChatModel, ImageData, Request, RequestRejected, ask_about
 from spavl.text.similarity import count_words, share_taken_from
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
@@ -28,7 +28,7 @@ def request_for(prompts: Prompts, name: str, image: ImageData, max_tokens: int, 
 async def say(writer: ChatModel, request: Request, name: str) -> CaptionReply:
     try:
         reply = await writer.ask(request)
-    except Rejected:
+    except RequestRejected:
         return CaptionReply("", "", "refused_by_server")
     text = tidy(reply.text)
     refused = reply.finish == "refused" or seems_refused(text)

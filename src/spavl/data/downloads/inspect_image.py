@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from spavl.data.downloads.config import DownloadsConfig
 from spavl.data.downloads.filters import FilterInput, SimilarityFilter, filters_of
-from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, shaped
+from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, resize_and_crop
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 
@@ -64,7 +64,7 @@ def _examine(
         if each.refuses(measured):
             return RefusedImage(each.reason, measures[-1])
     try:
-        shape = shaped(pixels, form) if form is not None and to_score else None
+        shape = resize_and_crop(pixels, form) if form is not None and to_score else None
     except Undecodable as error:
         return RefusedImage(str(error))
     return InspectedImage(

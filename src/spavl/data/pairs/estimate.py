@@ -4,15 +4,15 @@ from math import comb
 
 from spavl.data.pairs.config import PairsConfig
 from spavl.records import Pair, Verdict
-from spavl.stages.cost_model import CostContext, Weighted
+from spavl.stages.cost_model import CostContext, WeightedRow
 
 
-async def pairs(context: CostContext[PairsConfig]) -> list[Weighted[Pair]]:
-    answers: dict[str, list[Weighted[Verdict]]] = {}
+async def pairs(context: CostContext[PairsConfig]) -> list[WeightedRow[Pair]]:
+    answers: dict[str, list[WeightedRow[Verdict]]] = {}
     for many in context.read("verdicts", Verdict):
         answers.setdefault(many.row.question_id, []).append(many)
     wanted = context.settings.per_question * len(context.settings.strategy)
-    rows: list[Weighted[Pair]] = []
+    rows: list[WeightedRow[Pair]] = []
     for question, group in answers.items():
         if len(group) < 2:
             continue
@@ -25,5 +25,5 @@ async def pairs(context: CostContext[PairsConfig]) -> list[Weighted[Pair]]:
             second_tier=5,
             strategy="to be drawn",
         )
-        rows.append(Weighted(pair, times * min(wanted, comb(len(group), 2))))
+        rows.append(WeightedRow(pair, times * min(wanted, comb(len(group), 2))))
     return rows

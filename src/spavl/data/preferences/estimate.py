@@ -6,13 +6,13 @@ from spavl.judges.judge_inputs import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import is_rules, open_judge
 from spavl.records import Category, Image, Pair, Preference, Question, Response, Verdict
-from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
+from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
 
 # Seven lines of two words.
 _WORDS = 25
 
 
-async def preferences(context: CostContext[PreferencesConfig]) -> list[Weighted[Preference]]:
+async def preferences(context: CostContext[PreferencesConfig]) -> list[WeightedRow[Preference]]:
     judges = [context.settings.judge, context.settings.second_judge]
     asked = [uri for uri in judges if uri and not is_rules(uri)]
     if not asked:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from spavl.judges.response_format import read_lines
 from spavl.models.prompts import Prompts
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, ImageData, Rejected, ask_about
+from spavl.models.types import ChatModel, ImageData, RequestRejected, ask_about
 from spavl.records import Category, Modality
 
 PROMPT = "check"
@@ -34,7 +34,7 @@ async def check(
     )
     try:
         lines, _ = await ask_structured(checker, ask_about(image, asked, max_tokens=_MAX_TOKENS), _read, _FORM)
-    except Rejected:
+    except RequestRejected:
         return None
     return QuestionCheck(lines["about"] == "yes", _MODALITIES[lines["harm"]]) if lines else None
 

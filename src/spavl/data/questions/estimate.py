@@ -9,19 +9,19 @@ from spavl.data.questions.run import kinds_for, open_question_writer, wants_neig
 from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, QuestionSubject, QuestionWriter
 from spavl.models.types import ImageData, Reply
 from spavl.records import Category, Description, Image, Question, QuestionKind
-from spavl.stages.cost_model import CostContext, Weighted, is_stand_in, subsample_rows
+from spavl.stages.cost_model import CostContext, WeightedRow, is_stand_in, subsample_rows
 from spavl.text.tidy import tidy
 
 # Words of a question of one sentence; the two lines of a checker have fewer.
 _WORDS = 25
 
 
-async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
+async def questions(context: CostContext[QuestionsConfig]) -> list[WeightedRow[Question]]:
     leaves = {category.id: category for category, _ in context.read("taxonomy", Category)}
     descriptions = {row.image_id: row for row, _ in context.read("captions", Description)}
     images = context.read("selection", Image)
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
-    rows: list[Weighted[Question]] = []
+    rows: list[WeightedRow[Question]] = []
     for image, times in subsample_rows(context.subset(images)):
         subject = QuestionSubject(context.image(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
@@ -31,7 +31,7 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
                 open_question_writer(context.settings, factory, context.seed), TRIES if factory.case == "most" else 1
             )
             found = await asked.about(image, subject, kinds, twins.get(image.id), context)
-            rows += [Weighted(question, times * share) for question in found]
+            rows += [WeightedRow(question, times * share) for question in found]
     return rows
 
 

@@ -8,7 +8,7 @@ from spavl.data.questions.checking import QuestionCheck, check
 from spavl.data.questions.config import QuestionsConfig
 from spavl.data.questions.quality_checks import QuestionDraft, first_fault
 from spavl.models.prompts import Prompts
-from spavl.models.types import ChatModel, ImageData, Rejected, Request, ask_about
+from spavl.models.types import ChatModel, ImageData, Request, RequestRejected, ask_about
 from spavl.records import Category, Description, Modality, QuestionKind
 from spavl.text.language import Language
 from spavl.text.tidy import tidy
@@ -100,7 +100,7 @@ class QuestionWriter:
             request = self.request(subject, kind, easy, harmful, attempt)
             try:
                 reply = await self.writer.ask(request)
-            except Rejected as error:
+            except RequestRejected as error:
                 written = WrittenQuestion(str(error), "", "refused_by_server", None, attempt + 1)
                 continue
             text = tidy(reply.text)

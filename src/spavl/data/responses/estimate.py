@@ -3,18 +3,18 @@
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import request_to, responders_of, spelled
 from spavl.records import Image, Question, Response
-from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
+from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
 
 # An answer of two paragraphs.
 _WORDS = 150
 
 
-async def responses(context: CostContext[ResponsesConfig]) -> list[Weighted[Response]]:
+async def responses(context: CostContext[ResponsesConfig]) -> list[WeightedRow[Response]]:
     settings, responders = context.settings, responders_of(context.settings, complete=False)
     images = {image.id: image for image, _ in context.read("selection", Image)}
     questions = context.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
-    rows: list[Weighted[Response]] = []
+    rows: list[WeightedRow[Response]] = []
     for question, times in subsample_rows(asked):
         image_data = context.image(images[question.image_id])
         for responder in responders:
@@ -25,9 +25,9 @@ async def responses(context: CostContext[ResponsesConfig]) -> list[Weighted[Resp
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )
-            rows.append(Weighted(response, times))
+            rows.append(WeightedRow(response, times))
     return rows

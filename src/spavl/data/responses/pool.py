@@ -16,7 +16,7 @@ from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.models.backends.openai import OPENAI, key_variable
 from spavl.models.model_settings import ModelSettings
-from spavl.models.names import lacks_address, served
+from spavl.models.names import lacks_address, parse_served_name
 from spavl.models.uri import ModelName
 from spavl.text.nearest import suggestion
 
@@ -86,7 +86,8 @@ def lacks(responder: Responder) -> str:
     """What is still missing to call the responder, an address or a key; empty if nothing is."""
     if lacks_address(responder.model):
         return "an address"
-    variables = [key_variable(url) for url in served(responder.model.removeprefix("openai/")).urls or (OPENAI,)]
+    urls = parse_served_name(responder.model.removeprefix("openai/")).urls or (OPENAI,)
+    variables = [key_variable(url) for url in urls]
     lacking = [variable for variable in variables if responder.needs_key and not os.environ.get(variable)]
     return f"a key in the variable {lacking[0]}" if lacking else ""
 

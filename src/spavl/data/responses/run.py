@@ -12,7 +12,7 @@ from spavl.data.responses.notes import ResponsesNotes
 from spavl.data.responses.pool import Responder, check_complete, members, read_pool
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
-from spavl.models.types import ImageData, Message, Rejected, Request, Transient
+from spavl.models.types import ImageData, Message, Request, RequestRejected, Transient
 from spavl.records import Image, Question, Response, canonical_json
 from spavl.stages.context import PROVIDER_FAILED, REFUSED, RowResult, StageContext, Stream, reject
 from spavl.stages.runner import run_streams
@@ -43,7 +43,7 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
             )
             try:
                 reply = await model.ask(request)
-            except Rejected as error:
+            except RequestRejected as error:
                 return RowResult(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
             except Transient as error:
                 lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
@@ -56,7 +56,7 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )

@@ -8,7 +8,7 @@ from spavl.data.selection.config import SelectionConfig
 from spavl.data.selection.relevance import RelevanceCheck
 from spavl.miniature import world
 from spavl.records import Candidate, Category, Image, Split
-from spavl.stages.cost_model import CostContext, Weighted, stand_in_blob
+from spavl.stages.cost_model import CostContext, WeightedRow, stand_in_blob
 
 # The side assumed of images that are not downloaded yet.
 _USUAL_SIDE = 1024
@@ -16,7 +16,7 @@ _USUAL_SIDE = 1024
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 
-async def selection(context: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
+async def selection(context: CostContext[SelectionConfig]) -> list[WeightedRow[Image]]:
     settings = context.settings
     candidates = context.read("sourcing", Candidate)
     listed: Counter[str] = Counter()
@@ -24,20 +24,20 @@ async def selection(context: CostContext[SelectionConfig]) -> list[Weighted[Imag
         listed[candidate.leaf] += int(times) if candidate.twin_of is None else 0
     first = {candidate.leaf: candidate for candidate, _ in reversed(candidates) if candidate.twin_of is None}
     with_twins = {candidate.leaf for candidate, _ in candidates if candidate.twin_of is not None}
-    rows: list[Weighted[Image]] = []
+    rows: list[WeightedRow[Image]] = []
     for leaf, candidate in first.items():
         wanted = min(settings.per_leaf, listed[leaf])
         for split, times in _splits(wanted, settings, leaf in settings.held_out_leaves):
             image = _stand_in(candidate, split)
-            rows.append(Weighted(image, times))
+            rows.append(WeightedRow(image, times))
             if leaf in with_twins:
-                rows.append(Weighted(replace(image, twin_of=image.id, harmful=False), times))
+                rows.append(WeightedRow(replace(image, twin_of=image.id, harmful=False), times))
     if settings.relevance:
         await _check_relevance(context, [many for many in rows if many.row.twin_of is None])
     return rows
 
 
-async def _check_relevance(context: CostContext[SelectionConfig], originals: list[Weighted[Image]]) -> None:
+async def _check_relevance(context: CostContext[SelectionConfig], originals: list[WeightedRow[Image]]) -> None:
     leaves = {category.id: category for category, _ in context.read("taxonomy", Category)}
     for image, times in originals:
         model = context.open(context.settings.relevance, times * _ASKED_PER_USED, _WORDS)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from spavl.judges.response_format import read_lines
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, ImageData, Rejected, ask_about
+from spavl.models.types import ChatModel, ImageData, RequestRejected, ask_about
 from spavl.records import Category, content_hash
 
 _PROMPT, _PARSER = "relevance-v1", "lines-v2"
@@ -25,7 +25,7 @@ class RelevanceCheck:
         request = ask_about(image, _prompt(category), max_tokens=32)
         try:
             lines, _ = await ask_structured(self._model, request, _lines, _FORM)
-        except Rejected:
+        except RequestRejected:
             return "unread"
         if lines is None:
             return "unread"

@@ -17,7 +17,7 @@ from spavl.data.sourcing.vectors import StoredVector, VectorStore
 from spavl.engine import WorkerDeath, WorkerLimits, Workers, map_shards, open_workers
 from spavl.engine.isolated_cells import IsolatedCells
 from spavl.imaging.clip import Clip, Vector
-from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, shaped
+from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, resize_and_crop
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.local import cell_at, is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
@@ -121,6 +121,6 @@ def shaped_all(form: ClipPreprocess, shard: Sequence[bytes]) -> list[Pixels | st
 
 def _decoded(form: ClipPreprocess, data: bytes) -> Pixels | str:
     try:
-        return shaped(decode(data).pixels, form)
+        return resize_and_crop(decode(data).pixels, form)
     except Undecodable as error:
         return str(error)

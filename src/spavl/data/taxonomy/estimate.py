@@ -3,8 +3,8 @@
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category
-from spavl.stages.cost_model import CostContext, Weighted
+from spavl.stages.cost_model import CostContext, WeightedRow
 
 
-async def taxonomy(context: CostContext[TaxonomyConfig]) -> list[Weighted[Category]]:
-    return [Weighted(category, 1.0) for category in categories(read_tree(context.settings.file))]
+async def taxonomy(context: CostContext[TaxonomyConfig]) -> list[WeightedRow[Category]]:
+    return [WeightedRow(category, 1.0) for category in categories(read_tree(context.settings.file))]

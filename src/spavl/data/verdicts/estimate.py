@@ -6,37 +6,37 @@ from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_guard,
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import is_rules, open_guard
 from spavl.records import Category, Image, Question, QuestionVerdict, Response, Verdict
-from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
+from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
 
 # Words of a verdict: one line of two words on a question, up to three lines on an answer.
 _OF_QUESTION, _WORDS = 3, 8
 
 
-async def question_verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[QuestionVerdict]]:
+async def question_verdicts(context: CostContext[VerdictsConfig]) -> list[WeightedRow[QuestionVerdict]]:
     uri = context.settings.guard
     images = {image.id: image for image, _ in context.read("selection", Image)}
     categories = {category.id: category for category, _ in context.read("taxonomy", Category)}
     if not is_rules(uri):
         await ask_canaries(canaries_of_questions(open_guard(uri, context.counting(1, _OF_QUESTION), STAGE)))
-    rows: list[Weighted[QuestionVerdict]] = []
+    rows: list[WeightedRow[QuestionVerdict]] = []
     for question, times in subsample_rows(context.read("questions", Question)):
         image = images[question.image_id]
         if not is_rules(uri):
             guard = open_guard(uri, context.counting(times, _OF_QUESTION), context.stage)
             await guard.judge_question(case_about(question, image, context.image(image), categories))
         # The verdict is not known yet. Without contradictions, most questions are left for later stages.
-        rows.append(Weighted(verdict_on(question, image, None, uri), times))
+        rows.append(WeightedRow(verdict_on(question, image, None, uri), times))
     return rows
 
 
-async def verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[Verdict]]:
+async def verdicts(context: CostContext[VerdictsConfig]) -> list[WeightedRow[Verdict]]:
     uri = context.settings.guard
     images = {image.id: image for image, _ in context.read("selection", Image)}
     questions = {question.id: question for question, _ in context.read("questions", Question)}
     categories = {category.id: category for category, _ in context.read("taxonomy", Category)}
     if not is_rules(uri):
         await ask_canaries(canaries_of_guard(open_guard(uri, context.counting(1, _WORDS), STAGE)))
-    rows: list[Weighted[Verdict]] = []
+    rows: list[WeightedRow[Verdict]] = []
     for response, times in subsample_rows(context.read("responses", Response)):
         if not is_rules(uri):
             question = questions[response.question_id]
@@ -55,5 +55,5 @@ async def verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[Verdic
             guard=uri,
             raw="",
         )
-        rows.append(Weighted(verdict, times))
+        rows.append(WeightedRow(verdict, times))
     return rows

@@ -53,7 +53,7 @@ class SpavlAPI(ModelAPI):
             top_p=1.0 if config.top_p is None else config.top_p,
             seed=config.seed or 0,
         )
-        spelled = request.spelled()
+        spelled = request.canonical_text()
         reply = await self._model.ask(replace(request, sample=self._asked[spelled]))
         self._asked[spelled] += 1
         thought = [ContentReasoning(reasoning=reply.reasoning)] if reply.reasoning else []

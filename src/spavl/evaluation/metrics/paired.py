@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Protocol, Self, TypeVar
 
 from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
-from spavl.statistics import Estimate, compared, holm_within, least_p, stand_alone
+from spavl.statistics import Estimate, holm_within, least_p, paired_test, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def pair_of(cell: ResultCell, against: str, own: ResultColumn, others: ResultCol
     shared = [item for item in own.items if item.id in theirs]
     ones, twos = [mine[item.id] for item in shared], [theirs[item.id] for item in shared]
     clusters = [item.cluster for item in shared]
-    found = compared(ones, twos, clusters)
+    found = paired_test(ones, twos, clusters)
     if not found.difference.n:
         return None
     known = {item.id: value for item, value in others.known()}

@@ -9,7 +9,7 @@ from spavl.evaluation.report.tables import TITLES
 from spavl.evaluation.results.comparison import ComparisonResults
 from spavl.report.formatting import p_value
 from spavl.statistics import ALPHA, Estimate
-from spavl.text.layout import aligned, wrapped
+from spavl.text.layout import table_lines, wrapped_lines
 
 
 def lines(results: ComparisonResults) -> Iterator[str]:
@@ -18,12 +18,12 @@ def lines(results: ComparisonResults) -> Iterator[str]:
     rows = [["", results.before.model, results.after.model, *baselines, *rest]]
     rows += [_row(line, baselines) for line in results.lines]
     # A table that is too wide is split into the rates, the difference with its tests, and the items of only one model.
-    yield from aligned(rows, starts=(1, len(rows[0]) - len(rest), len(rows[0]) - 2))
+    yield from table_lines(rows, starts=(1, len(rows[0]) - len(rest), len(rows[0]) - 2))
     yield from (f"warning: {warning}" for warning in results.canaries)
     yield from (f"withheld: {rate}" for rate in results.withheld)
     yield from (f"warning: they were asked differently: {how}" for how in results.asked_otherwise)
     for win_rate in results.win_rates:
-        yield from (f"  {line}" for line in wrapped(_win_rate(win_rate)))
+        yield from (f"  {line}" for line in wrapped_lines(_win_rate(win_rate)))
     for judge, drift in results.drift.items():
         if drift.moved:
             number = len(drift.judged_otherwise)

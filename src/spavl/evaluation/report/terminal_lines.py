@@ -21,7 +21,7 @@ from spavl.evaluation.report.tables import (
 from spavl.evaluation.results.types import EvaluationResults
 from spavl.report.formatting import p_value
 from spavl.statistics import Estimate
-from spavl.text.layout import aligned, wrapped
+from spavl.text.layout import table_lines, wrapped_lines
 
 
 def lines(results: EvaluationResults) -> Iterator[str]:
@@ -29,19 +29,19 @@ def lines(results: EvaluationResults) -> Iterator[str]:
     for table in tables_of(results):
         if table.condition == "real":
             yield ""
-            yield from wrapped(f"{table.benchmark} ({_asked(table)}): {table.does}")
-            yield from wrapped(f"judged by {', '.join(table.judges)}{_p(results)}")
+            yield from wrapped_lines(f"{table.benchmark} ({_asked(table)}): {table.does}")
+            yield from wrapped_lines(f"judged by {', '.join(table.judges)}{_p(results)}")
             yield from _laid_out(table)
             for reason in not_corrected(table):
-                yield from wrapped(f"no errors taken out: {reason}")
-            yield from wrapped(f"degenerate answers: {'; '.join(table.degenerate)}")
+                yield from wrapped_lines(f"no errors taken out: {reason}")
+            yield from wrapped_lines(f"degenerate answers: {'; '.join(table.degenerate)}")
     yield from _lines_of_others(_other_guards(results))
     yield ""
     for warning in (*_failed_canaries(results), *results.aliases):
-        yield from wrapped(f"warning: {warning}")
+        yield from wrapped_lines(f"warning: {warning}")
     faults = results.contamination.training_data.faults if results.contamination else ()
     for warning in (*results.drift_warnings, *faults):
-        yield from wrapped(f"warning: {warning}")
+        yield from wrapped_lines(f"warning: {warning}")
     lost = (
         f" (up to {results.usd_lost_at_most:.2f} more for answers that were lost)" if results.usd_lost_at_most else ""
     )
@@ -52,11 +52,11 @@ def _lines_of_others(others: Sequence[OtherRates]) -> Iterator[str]:
     corrected = [each for each in others if each.is_corrected]
     for judge in dict.fromkeys(each.judge for each in corrected):
         yield ""
-        yield from wrapped(f"by {judge}, which is not reported above:")
+        yield from wrapped_lines(f"by {judge}, which is not reported above:")
         rows = _corrected_rows(each for each in corrected if each.judge == judge)
-        yield from aligned([row[1:] for row in (_HEAD_OF_OTHERS, *rows)])
+        yield from table_lines([row[1:] for row in (_HEAD_OF_OTHERS, *rows)])
     for reason in not_corrected_of_others(others):
-        yield from wrapped(f"no errors taken out: {reason}")
+        yield from wrapped_lines(f"no errors taken out: {reason}")
 
 
 def _p(results: EvaluationResults) -> str:
@@ -213,4 +213,4 @@ def _laid_out(table: BenchmarkTable) -> Iterator[str]:
     rows = [["", *(column.title for column in columns)]]
     rows += [[row.model, *(column.of(row) for column in columns)] for row in table.rows]
     starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.metric]]
-    yield from aligned(rows, starts)
+    yield from table_lines(rows, starts)

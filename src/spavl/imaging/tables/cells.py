@@ -150,7 +150,7 @@ def _arrow_table(path: str) -> _Table:
 def _parquet_table(path: str) -> _Table:
     sizes: list[dict[str, int]] = []
     full: list[set[str]] = []
-    with _opened(path) as file:
+    with _open_parquet(path) as file:
         check_parquet(path, file.metadata)
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
         holding = {field.name: part for field in file.schema_arrow if (part := _bytes_of(file, field))}
@@ -197,7 +197,7 @@ def _arrow_values(path: str, column: str, place: int) -> Iterator[Any]:
 
 
 def _parquet_values(path: str, column: str, group: int) -> Iterator[Any]:
-    with _opened(path) as file:
+    with _open_parquet(path) as file:
         if (part := _bytes_of(file, file.schema_arrow.field(column))) is None:
             raise KeyError(column)
         for batch in file.iter_batches(1, row_groups=[group], columns=[part], use_threads=False):
@@ -216,7 +216,7 @@ def _bytes_of(file: pq.ParquetFile, field: Any) -> str | None:
     return min(own, key=lambda part: part.count("."))
 
 
-def _opened(path: str) -> pq.ParquetFile:
+def _open_parquet(path: str) -> pq.ParquetFile:
     # With pre-buffering, a whole row group would be loaded before its first row is returned.
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
 
@@ -228,12 +228,12 @@ def _images(values: Any) -> Iterator[Cell]:
     if is_struct_of_bytes(values.type):
         yield from _images(values.flatten()[values.type.get_field_index("bytes")])
     elif is_list(values.type):
-        yield from (_listed(value.values) for value in values)
+        yield from (_cell_of_list(value.values) for value in values)
     else:
         yield from (_cell(value.as_py()) for value in values)
 
 
-def _listed(values: Any) -> Cell:
+def _cell_of_list(values: Any) -> Cell:
     """The images of a list, with b"" for empty entries; or the reject reason, also if they are too large together."""
     found, size = list[bytes](), 0
     for cell in _images(values) if values is not None else ():

@@ -28,19 +28,19 @@ def holds_images(kind: Any) -> bool:
     """Whether a cell of this type is bytes, a struct with bytes, or a list of either."""
     inner = in_lists(kind)
     if is_struct_of_bytes(inner):
-        inner = stored(inner.field("bytes").type)
+        inner = storage_type(inner.field("bytes").type)
     return is_bytes(inner)
 
 
 def in_lists(kind: Any) -> Any:
     """The element type of lists nested to any depth."""
-    kind = stored(kind)
+    kind = storage_type(kind)
     while is_list(kind):
-        kind = stored(kind.value_type)
+        kind = storage_type(kind.value_type)
     return kind
 
 
-def stored(kind: Any) -> Any:
+def storage_type(kind: Any) -> Any:
     """The storage type of an extension type, or the value type of a dictionary."""
     while isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind):
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind.storage_type

@@ -31,7 +31,7 @@ from spavl.judges.canaries.cases import (
 from spavl.judges.pairwise import compare
 from spavl.judges.types import Guard, GuardVerdict, Judge, RefusalJudge
 from spavl.models.call_outcomes import listen
-from spavl.models.types import Rejected
+from spavl.models.types import RequestRejected
 from spavl.records import Record
 
 # The stage under which the ledger records the canaries' calls.
@@ -97,7 +97,7 @@ async def ask_canaries(canaries: Iterable[Canary]) -> list[CanaryResult]:
         heard = listen()
         try:
             found = await canary.ask()
-        except Rejected as error:
+        except RequestRejected as error:
             found = CanaryReply("nothing: the server refused it", False, str(error))
         unread = found.unread and heard.unread is not None and not heard.refused
         raw = (heard.unread if unread else found.raw) or ""

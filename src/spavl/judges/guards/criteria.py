@@ -16,7 +16,7 @@ from spavl.errors import ConfigError
 from spavl.judges.response_format import VERSION, prompt, read_lines, shown, template
 from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, Rejected, ask_about
+from spavl.models.types import ChatModel, RequestRejected, ask_about
 from spavl.records import Label
 from spavl.text.nearest import suggestion
 
@@ -47,7 +47,7 @@ class CriterionGuard:
             lines, reply = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
             )
-        except Rejected as error:
+        except RequestRejected as error:
             return GuardVerdict("invalid", False, str(error))
         if lines is None:
             return GuardVerdict("invalid", False, reply.text)

@@ -22,7 +22,7 @@ from spavl.judges.refusal_regex import RULE, seems_refused
 from spavl.judges.response_format import VERSION, plain, template
 from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.call_outcomes import note_reading
-from spavl.models.types import ChatModel, Message, Rejected, Request
+from spavl.models.types import ChatModel, Message, Request, RequestRejected
 from spavl.records import Label
 from spavl.text.final_answer import after_thoughts
 
@@ -209,7 +209,7 @@ async def _word(
     refused = seems_refused(answer)
     try:
         reply = await model.ask(Request(messages, max_tokens=max_tokens))
-    except Rejected as error:
+    except RequestRejected as error:
         return GuardVerdict("invalid", refused, str(error))
     found = read(reply.text) if reply.finish != "refused" else ParsedVerdict("invalid")
     note_reading(model.name, reply, found.label != "invalid")

@@ -100,7 +100,7 @@ class CostCountingFactory(ModelFactory):
         self.asked: set[str] = set()
         self._known = self._names_before()
 
-    def weighted(self, times: float, words: float) -> Self:
+    def with_weight(self, times: float, words: float) -> Self:
         """A copy whose models count each call `times` times and assume answers of `words` words. Tallies are shared."""
         made = copy.copy(self)
         made.times, made.words = times, words
@@ -112,7 +112,7 @@ class CostCountingFactory(ModelFactory):
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return UnloadedBackend(hf_name(path, self._known) or f"hf/{path}")
 
-    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
+    def _wrap_backend(self, opened: OpenedBackend, stage: str) -> ChatModel:
         place = (stage, opened.uri)
         measured = place in self.evidence.tokens_out
         made = CallTally(opened.price, opened.model, self.words, measured, self._thinks(opened))
@@ -141,10 +141,10 @@ class ValidatingFactory(ModelFactory):
         check_there(path, self.trusted)
         return UnloadedBackend(f"hf/{path}")
 
-    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
+    def _wrap_backend(self, opened: OpenedBackend, stage: str) -> ChatModel:
         for backend, _ in opened.places:
             self.first_asked.setdefault(backend, stage)
-        return super()._wrapped(opened, stage)
+        return super()._wrap_backend(opened, stage)
 
 
 class CountingModel:
@@ -170,7 +170,7 @@ class CountingModel:
             return stand_in
         self._factory.asked.add(key)
         tokens_in, tally, times = self._tokens_in(request), self._tally, self._factory.times
-        if call := call_of(self._factory.ledger, (self.name, *self._former), request.spelled()):
+        if call := call_of(self._factory.ledger, (self.name, *self._former), request.canonical_text()):
             tally.kept += times
             tally.seen += 1
             tally.used_in += call.tokens_in

@@ -27,11 +27,11 @@ from transformers import (
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
-from spavl.models.chat_template import as_written, ends_of, prompt_of, shown_by, spelled
+from spavl.models.chat_template import as_written, ends_of, prompt_of, shown_by, text_of_tokens
 from spavl.models.memory import AdaptiveBatch, free_memory, is_out_of_memory
-from spavl.models.names import pinned, revision_of
+from spavl.models.names import revision_of, split_revision
 from spavl.models.remote_code import opening, own_code_refused
-from spavl.models.types import ImageData, Rejected, Reply, Request, Transient
+from spavl.models.types import ImageData, Reply, Request, RequestRejected, Transient
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.records import content_hash
 from spavl.text.final_answer import begins_thought, part_thoughts
@@ -111,26 +111,26 @@ class HFModel:
         return ProviderError(f"not enough memory for one request: {_sentence(error)}", where=self.name, then=then)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
+    def _processor_and_model(self) -> tuple[Any, Any]:
         processor, model = load_checkpoint(self._path, self._dtype, self._trusted)
         return processor, model.eval()
 
     def _let_go(self) -> None:
-        if self.__dict__.pop("_loaded", None) is not None:
+        if self.__dict__.pop("_processor_and_model", None) is not None:
             free_memory()
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Exception]:
         """For each request, the reply, or the error if the model's template or processor does not accept it."""
-        processor, model = self._loaded
+        processor, model = self._processor_and_model
         number, faults = len(requests), dict[int, Exception]()
         try:
-            prepared = _prepared(processor, requests)
+            prepared = _model_inputs(processor, requests)
         except (SpavlError, MemoryError):
             raise
         except Exception:
             faults = {place: fault for place, each in enumerate(requests) if (fault := _fault_of(processor, each))}
             requests = [each for place, each in enumerate(requests) if place not in faults]
-            prepared = _prepared(processor, requests) if requests else _Prepared([], {})
+            prepared = _model_inputs(processor, requests) if requests else _ModelInputs([], {})
         replies = iter(_answers(processor, model, requests, prepared) if requests else [])
         return [faults.get(place) or next(replies) for place in range(number)]
 
@@ -150,11 +150,11 @@ def _settle(answered: asyncio.Future[Reply], reply: Reply | Exception) -> None:
 def _fault_of(processor: Any, request: Request) -> Exception | None:
     """The error if a template or processor does not accept a request, as with a system prompt or a very long image."""
     try:
-        _prepared(processor, [request])
+        _model_inputs(processor, [request])
     except (SpavlError, MemoryError):
         raise  # not an error of this request, but of the settings or the machine
     except Exception as error:
-        return Rejected(f"the model's template or processor does not take this: {_sentence(error)}")
+        return RequestRejected(f"the model's template or processor does not take this: {_sentence(error)}")
     return None
 
 
@@ -165,27 +165,27 @@ def _kind(request: Request) -> tuple[int, str]:
 
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
     """The replies of a loaded model, all in one batch."""
-    return _answers(processor, model, requests, _prepared(processor, requests))
+    return _answers(processor, model, requests, _model_inputs(processor, requests))
 
 
-class _Prepared(NamedTuple):
+class _ModelInputs(NamedTuple):
     """The prompts of some requests, and the model's input tensors."""
 
     texts: list[str]
     inputs: Mapping[str, Tensor]
 
 
-def _prepared(processor: Any, requests: Sequence[Request]) -> _Prepared:
+def _model_inputs(processor: Any, requests: Sequence[Request]) -> _ModelInputs:
     texts = [prompt_of(processor, _chat(request), **_template_settings(request)) for request in requests]
-    images = [[_opened(p) for message in request.messages for p in message.images] for request in requests]
+    images = [[_pillow_image(p) for message in request.messages for p in message.images] for request in requests]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
     shown = shown_by(processor, images=images if any(images) else None, text=texts, padding=True, **written)
-    return _Prepared(texts, shown)
+    return _ModelInputs(texts, shown)
 
 
 @torch.inference_mode()
-def _answers(processor: Any, model: Any, requests: Sequence[Request], prepared: _Prepared) -> list[Reply]:
+def _answers(processor: Any, model: Any, requests: Sequence[Request], prepared: _ModelInputs) -> list[Reply]:
     inputs = inputs_for(model, prepared.inputs)
     prompt, ends = inputs["input_ids"].shape[1], ends_of(model, processor)
     tokens = model.generate(
@@ -213,7 +213,7 @@ def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.to(model.device, kinds[name]) for name, value in shown.items()}
 
 
-def _opened(image: ImageData) -> Image.Image:
+def _pillow_image(image: ImageData) -> Image.Image:
     return Image.open(io.BytesIO(image.data)).convert("RGB")
 
 
@@ -262,7 +262,7 @@ def _reply(processor: Any, tokens_T: Tensor, request: Request, is_begun: bool, a
     tokens = tokens_T.tolist()[: request.max_tokens]
     stop = next((place for place, token in enumerate(tokens) if token in ends), None)
     spoken = tokens if stop is None else tokens[:stop]
-    text = spelled(processor.tokenizer, spoken)
+    text = text_of_tokens(processor.tokenizer, spoken)
     parted = part_thoughts(text, stop is None, is_begun)
     return Reply(
         parted.answer,
@@ -347,7 +347,7 @@ def _processor_of(path: str, trusted: Collection[str]) -> Any:
 
 
 def _file_of(path: str, name: str) -> Path | None:
-    place, revision = pinned(path)
+    place, revision = split_revision(path)
     found = cached_file(place, name, revision=revision, _raise_exceptions_for_missing_entries=False)
     return None if found is None else Path(found)
 
@@ -358,7 +358,7 @@ def base_of(path: str) -> str | None:
         return None
     told = json.loads(found.read_text())
     base, revision = str(told["base_model_name_or_path"]), told.get("revision")
-    return f"{base}@{revision}" if revision and pinned(base)[1] is None and not Path(base).exists() else base
+    return f"{base}@{revision}" if revision and split_revision(base)[1] is None and not Path(base).exists() else base
 
 
 def cannot_load(path: str, error: Exception) -> ConfigError:
@@ -382,7 +382,7 @@ def checkpoint_name(path: str) -> str:
         base = base_of(path)
         on = f"+{checkpoint_name(base).removeprefix('hf/')}" if base else ""
         return f"hf/{folder.name}#{revision_of(folder)}{on}"
-    return f"hf/{pinned(path)[0]}#{hub_revision_of(path)}"
+    return f"hf/{split_revision(path)[0]}#{hub_revision_of(path)}"
 
 
 def commit_of(path: str) -> str | None:
@@ -392,7 +392,7 @@ def commit_of(path: str) -> str | None:
 
 def hub_revision_of(hub_id: str) -> str:
     """The current commit of a hub id: the name of the cache folder that contains its files."""
-    place, revision = pinned(hub_id)
+    place, revision = split_revision(hub_id)
     try:
         file = "config.json" if base_of(hub_id) is None else "adapter_config.json"
         return Path(cached_file(place, file, revision=revision)).parent.name

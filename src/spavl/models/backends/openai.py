@@ -29,8 +29,8 @@ from spavl.models.backends.openai_replies import (
     read_reply,
     status_within,
 )
-from spavl.models.names import openai_name, served
-from spavl.models.types import ImageData, Message, Rejected, Reply, Request, Transient
+from spavl.models.names import openai_name, parse_served_name
+from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, Transient
 from spavl.text.http_headers import allowance, retry_after
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys, has_userinfo, without_userinfo
@@ -99,7 +99,7 @@ class OpenAIModel:
         was_answered: Callable[[], bool] = lambda: False,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
-        self.model, self._more, self._say = served(model).model, more, say
+        self.model, self._more, self._say = parse_served_name(model).model, more, say
         self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
         self._limit = LIMITS[self.url == OPENAI]
@@ -181,11 +181,11 @@ class OpenAIModel:
     async def _check(self) -> None:
         """List the models once, so that a wrong address is reported at once and not after all retries."""
         try:
-            await self.listed()
+            await self.list_models()
         except Transient as error:
             raise self.no_answer(error) from None
 
-    async def listed(self) -> frozenset[str]:
+    async def list_models(self) -> frozenset[str]:
         """The names of the models that the server lists; empty if it has no list."""
         status, headers, body = await self._send("GET", "/models", None)
         if status == 401:  # 403 is accepted: some keys may send requests but not list models
@@ -238,7 +238,7 @@ class OpenAIModel:
             return orjson.dumps({**settings, "messages": [_message(message) for message in request.messages]})
         except orjson.JSONEncodeError as error:
             # A lone surrogate such as "\ud800" cannot be encoded in UTF-8.
-            raise Rejected(f"the request is no JSON: {error}") from None
+            raise RequestRejected(f"the request is no JSON: {error}") from None
 
     def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
         reason = f"HTTP {status}: {fault_in(body)}"
@@ -249,7 +249,7 @@ class OpenAIModel:
             raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
         if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason) or self._was_answered()):
             # The key was accepted before, so the gateway rejects the content of this request.
-            raise Rejected(reason)
+            raise RequestRejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
@@ -259,7 +259,7 @@ class OpenAIModel:
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
-        raise Rejected(reason)
+        raise RequestRejected(reason)
 
 
 async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:

@@ -83,7 +83,7 @@ def read_reply(body: bytes, max_tokens: int) -> Reply:
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         message, finish = choice["message"], choice.get("finish_reason")
         refused = finish == "content_filter" or bool(message.get("refusal"))
-        said, apart = _said(message)
+        said, apart = _text_and_thoughts(message)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
     if finish in _BROKEN_OFF:
@@ -97,14 +97,14 @@ def read_reply(body: bytes, max_tokens: int) -> Reply:
         finish="refused" if refused else "length" if is_cut_off else "stop",
         tokens_in=_tokens(usage, "prompt_tokens"),
         tokens_out=_tokens_out(usage),
-        tokens=_drawn(choice.get("token_ids")),
+        tokens=_token_ids(choice.get("token_ids")),
         reasoning="\n".join(thoughts),
         reasoning_tokens=_tokens_of_thoughts(usage),
         is_begun=parted.is_begun,
     )
 
 
-def _said(message: Mapping[str, Any]) -> tuple[str, str]:
+def _text_and_thoughts(message: Mapping[str, Any]) -> tuple[str, str]:
     """The text of a message, and the thoughts that the server separates: in a field or, like Mistral, in a part."""
     told = [message.get("reasoning"), message.get("reasoning_content")]
     content = message.get("content") or message.get("refusal") or ""
@@ -120,7 +120,7 @@ def _texts(parts: Any) -> str:
     return parts if isinstance(parts, str) else "".join(part["text"] for part in parts or ())
 
 
-def _drawn(told: Any) -> tuple[int, ...]:
+def _token_ids(told: Any) -> tuple[int, ...]:
     """The token ids of an answer; empty if the server does not return them."""
     known = isinstance(told, list) and all(isinstance(token, int) and token >= 0 for token in told)
     return tuple(told) if known else ()

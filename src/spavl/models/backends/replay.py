@@ -34,7 +34,7 @@ class ReplayFactory(ModelFactory):
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return UnloadedBackend(hf_name(path, self._known) or f"hf/{path}")
 
-    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
+    def _wrap_backend(self, opened: OpenedBackend, stage: str) -> ChatModel:
         missing = _Missing(opened.backend.name, stage)
         return LedgerCached(missing, self._ledger, stage, former=opened.former)
 

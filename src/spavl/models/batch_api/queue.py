@@ -23,7 +23,7 @@ from spavl.models.backends.openai_replies import not_taken, read_reply, status_w
 from spavl.models.batch_api.server import BatchServer, BatchStatus, lines_of
 from spavl.models.names import without_addresses
 from spavl.models.prices import FREE, Price
-from spavl.models.types import Deferred, Rejected, Reply, Request, Transient
+from spavl.models.types import CallDeferred, Reply, Request, RequestRejected, Transient
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget, most_of
 from spavl.models.wrappers.thinking import ROOM, ThinkingHabits, is_too_long
@@ -56,7 +56,7 @@ class BatchQueue:
         for unsent in folder.glob("batch-*.jsonl"):
             unsent.unlink()
         self._outbox = Outbox(folder / OUTBOX)
-        self._budget.hold_again(self._outbox.held())
+        self._budget.hold_again(self._outbox.reserved_money())
         self._batch_files: dict[str, BatchFile] = {}
         self._tries: Counter[str] = Counter()
         # Batches for which the server had no room; they are started again when others have finished.
@@ -90,7 +90,7 @@ class BatchQueue:
         line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
-            raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
+            raise RequestRejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
         if batch_file.requests >= batch_file.most or batch_file.bytes + len(line) > largest:
             await self._send(batch_file)
         if batch_file.price is None:
@@ -107,7 +107,7 @@ class BatchQueue:
                 await self._send(batch_file)
         try:
             await self._await_all(tell)
-        except Rejected as error:
+        except RequestRejected as error:
             then = "see what its server says of its batches, put it right and type the same command"
             raise ProviderError(f"a server of batches refused: {error}", then=then) from None
 
@@ -146,7 +146,7 @@ class BatchQueue:
         batch_file.finish()
         try:
             file_id = await batch_file.server.upload(batch_file.file)
-        except Rejected as error:
+        except RequestRejected as error:
             self._divide(batch_file, self._outbox.unsent(batch_file.backend.name), str(error))
             self._outbox.forget_unsent(batch_file.backend.name)
             batch_file.discard()
@@ -181,7 +181,7 @@ class BatchQueue:
                 await self._read(batch, batch_file, answers)
             finally:
                 answers.unlink(missing_ok=True)
-        missing = self._outbox.left(batch)
+        missing = self._outbox.reservations(batch)
         if standing.status == "failed":
             queued = [other for other in self._outbox.batches() if other.model == batch.model]
             others = any(other.number not in {batch.number, *self._no_room} for other in queued)
@@ -225,7 +225,7 @@ class BatchQueue:
         booked: list[QueuedRequest] = []
         calls: list[Call] = []
         losses: list[LostCall] = []
-        for posted in self._outbox.posted(batch, lines):
+        for posted in self._outbox.queued_requests(batch, lines):
             try:
                 call = _call(posted, batch_file, lines[posted.key])
             except Transient as error:
@@ -239,7 +239,7 @@ class BatchQueue:
                 calls.append(call)
         await asyncio.gather(*map(self._ledger.put, calls), *map(self._ledger.put, losses))
         self._budget.spent += sum(loss.usd for loss in losses)
-        self._outbox.answered(posted.key for posted in booked)
+        self._outbox.delete_answered(posted.key for posted in booked)
         paid = {call.key: call.usd for call in calls}
         for posted in booked:
             self._budget.release(posted.most, paid.get(posted.key, 0.0))
@@ -282,7 +282,7 @@ class BatchFile:
 
 
 class BatchedModel:
-    """Queues each request and raises Deferred; when the row is tried again, the ledger has the answer."""
+    """Queues each request and raises CallDeferred; when the row is tried again, the ledger has the answer."""
 
     def __init__(self, queue: BatchQueue, batch_file: BatchFile, stage: str, habits: ThinkingHabits) -> None:
         self.name = batch_file.backend.name
@@ -292,7 +292,7 @@ class BatchedModel:
         async with self._batch_file.turn:
             room = self._habits.room if self._habits.thinks else 0
             await self._queue.post(self._batch_file, request, self._stage, room)
-        raise Deferred
+        raise CallDeferred
 
 
 def _too_much(fault: str) -> bool:
@@ -342,7 +342,7 @@ def _call(posted: QueuedRequest, batch_file: BatchFile, line: dict[str, Any]) ->
 def _reason(batch_file: BatchFile, status: int, body: bytes) -> str:
     try:
         batch_file.backend.raise_for(status, {}, body, key_is_good=True)
-    except Rejected as error:
+    except RequestRejected as error:
         return str(error)
     raise AssertionError
 

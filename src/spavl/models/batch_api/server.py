@@ -10,7 +10,7 @@ import aiohttp
 
 from spavl.errors import ProviderError
 from spavl.models.backends.openai import OpenAIModel, authorization, read_at_most, told_of
-from spavl.models.types import Rejected, Transient
+from spavl.models.types import RequestRejected, Transient
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys
 
@@ -69,7 +69,7 @@ class BatchServer:
 
         try:
             return await _until_it_works(send)
-        except Rejected as error:
+        except RequestRejected as error:
             return BatchStatus("", "failed", file_id, 0, (), str(error))
 
     async def find(self, file_id: str) -> BatchStatus | None:

@@ -23,7 +23,7 @@ class ResizedImages:
         """The image to send. It is unchanged if it is small enough or cannot be decoded."""
         key = image.digest, longest_side
         if key not in self._made:
-            self._made[key] = asyncio.create_task(_made(image, longest_side))
+            self._made[key] = asyncio.create_task(_resize_image(image, longest_side))
             if len(self._made) > _HELD:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
@@ -42,17 +42,17 @@ class ImageSizeLimited:
         self.name, self._inner, self._side, self._smaller = inner.name, inner, longest_side, smaller
 
     async def ask(self, request: Request) -> Reply:
-        messages = [await self._limited(message) for message in request.messages]
+        messages = [await self._with_smaller_images(message) for message in request.messages]
         return await self._inner.ask(replace(request, messages=tuple(messages)))
 
-    async def _limited(self, message: Message) -> Message:
+    async def _with_smaller_images(self, message: Message) -> Message:
         if not message.images:
             return message
         images = [await self._smaller.of(image, self._side) for image in message.images]
         return replace(message, images=tuple(images))
 
 
-async def _made(image: ImageData, longest_side: int) -> ImageData:
+async def _resize_image(image: ImageData, longest_side: int) -> ImageData:
     """Resize an image. Its digest is a hash of the original's digest and the side, and not of the new bytes.
 
     Another version of the encoder writes other bytes, which must not change ledger keys, or calls would be paid again.

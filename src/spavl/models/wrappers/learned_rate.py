@@ -105,10 +105,10 @@ class LearnedRate:
             self._free_at = max(self._free_at, ready, now - _SLACK) + 1 / self.per_second
         return SentRequest(self._sent, now)
 
-    def taken(self) -> None:
+    def record_acceptance(self) -> None:
         self._share -= self._share / _LATELY
 
-    def throttled(self, sent: SentRequest, now: float, pause: float | None) -> None:
+    def record_throttling(self, sent: SentRequest, now: float, pause: float | None) -> None:
         """Record a 429 for this request. `pause` is the wait that the server asked for, if any."""
         self._share += (1 - self._share) / _LATELY
         pause = min(pause or 0.0, LONGEST_WAIT)
@@ -120,7 +120,7 @@ class LearnedRate:
         elif sent.number > self._lowered_up_to and not self._is_noise(now):
             self._lowered_at = now
             hold = pause * (_HOLD_AT_FIRST if self._searching else _HOLD_PER_PAUSE)
-            self.per_second = max(_SLOWEST, self._lowered(sent, pause))
+            self.per_second = max(_SLOWEST, self._lowered_rate(sent, pause))
             self._lowered_up_to = self._sent
             self._paused_until = max(self._paused_until, now + pause)
             self._held_until = now + max(_HOLD, hold)
@@ -172,7 +172,7 @@ class LearnedRate:
             return 0, 0.0
         return sent.number - self._empty.number - 1, sent.at - self._empty.at
 
-    def _lowered(self, sent: SentRequest, pause: float) -> float:
+    def _lowered_rate(self, sent: SentRequest, pause: float) -> float:
         before = self.per_second or sent.number / max(0.01, sent.at - self._first_at + pause)
         taken, seconds = self._since_empty(sent)
         measured = taken / seconds if seconds > 0 else 0.0

@@ -39,12 +39,12 @@ class CircuitBreaker:
     def look(self) -> None:
         self._looking = True
 
-    def looked(self, now: float) -> None:
+    def end_look(self, now: float) -> None:
         """Record the end of a probe, whatever its result."""
         self._looking = False
         self._next_look, self._wait = now + self._wait, min(_LONGEST_LOOK, 2 * self._wait)
 
-    def failed(self, now: float, reason: str, is_answered_elsewhere: bool = False) -> None:
+    def record_failure(self, now: float, reason: str, is_answered_elsewhere: bool = False) -> None:
         self._since = now if not self._faults else self._since
         self._faults, self.reason = self._faults + 1, reason
         is_out = self._faults >= _MANY or (self._faults >= _FAULTS and now - self._since >= _SECONDS)
@@ -55,7 +55,7 @@ class CircuitBreaker:
         what = "no longer answers" if self._was_there else "answers nothing"
         self._say(f"{self._name} {what} ({reason}): waiting for it, {_length(self._most)} at most")
 
-    def answered(self, now: float) -> None:
+    def record_answer(self, now: float) -> None:
         self._was_there = True
         self.heard(now)
 

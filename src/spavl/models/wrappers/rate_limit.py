@@ -132,7 +132,7 @@ class RateLimiter:
     def leave(self, place: RequestSlot) -> None:
         self.in_flight -= 1
         if place.looks:
-            self.breaker.looked(time.monotonic())
+            self.breaker.end_look(time.monotonic())
         self._tell_news()
 
     def close(self) -> None:
@@ -147,20 +147,20 @@ class RateLimiter:
         now = time.monotonic()
         # The server is up, but this does not show that it answers requests.
         self.breaker.heard(now)
-        self.rate.throttled(place.sent, now, pause)
+        self.rate.record_throttling(place.sent, now, pause)
         self._hear(place, allowance)
 
     def went_well(self, place: RequestSlot, allowance: RateLimitHeaders | None = None) -> None:
         self.answered += 1
         self.at_once = min(self._most, self.at_once + 1)
-        self.breaker.answered(time.monotonic())
-        self.rate.taken()
+        self.breaker.record_answer(time.monotonic())
+        self.rate.record_acceptance()
         self._hear(place, allowance)
 
     def went_wrong(self, reason: str) -> None:
         self.failed += 1
         is_answered_elsewhere = any(other.answered and not other.breaker.away for other in self.others)
-        self.breaker.failed(time.monotonic(), reason, is_answered_elsewhere)
+        self.breaker.record_failure(time.monotonic(), reason, is_answered_elsewhere)
 
     def _hear(self, place: RequestSlot, allowance: RateLimitHeaders | None) -> None:
         if allowance is not None:

@@ -1,7 +1,7 @@
 """Wrappers for every backend: rate limits, retries, the spend stop, the ledger. From the outside to the inside:
 
     WithModelSettings, ImageSizeLimited, WithSystemPrompt, LedgerCached, WithThinkingRoom, Retrying,
-    LoadBalanced, RateLimited, Budgeted, backend
+    LoadBalanced, RateLimited, WithBudget, backend
 
 Each wrapper is a ChatModel that wraps a ChatModel and does not depend on the others.
 """
@@ -16,7 +16,17 @@ from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models import call_outcomes
 from spavl.models.image_tokens import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
-from spavl.models.types import ChatModel, Deferred, Message, Outage, Rejected, Reply, Request, Transient, key_of
+from spavl.models.types import (
+    CallDeferred,
+    ChatModel,
+    Message,
+    Outage,
+    Reply,
+    Request,
+    RequestRejected,
+    Transient,
+    key_of,
+)
 from spavl.models.wrappers import learned_rate
 from spavl.models.wrappers.rate_limit import RateLimiter
 from spavl.store import Call, Ledger
@@ -46,7 +56,7 @@ class RateLimited:
             reply = await self._inner.ask(request)
             self._pace.went_well(place, reply.allowance)
             return reply
-        except Rejected:
+        except RequestRejected:
             # The server refuses this request, but it is up.
             self._pace.went_well(place)
             raise
@@ -100,7 +110,8 @@ class Retrying:
                         raise
                 wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
                 # Jitter, so that requests with the same wait are not sent at the same moment.
-                await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
+                own, theirs = wait * random.uniform(0.5, 1.5), self._limited_wait(asked) * random.uniform(1, 1.1)
+                await asyncio.sleep(max(own, theirs))
 
     def _report_throttled(self, reason: str) -> None:
         if not self._said:
@@ -108,7 +119,7 @@ class Retrying:
             patience = f"it is sent again for up to {_PATIENCE / 60:.0f} minutes"
             self._say(f"{self.name} has answered a request with {reason} for {_REPORTED_AFTER:.0f} s: {patience}")
 
-    def _bounded(self, asked: float) -> float:
+    def _limited_wait(self, asked: float) -> float:
         """The wait that a server asks for, limited to `LONGEST_WAIT`. The first limited wait is reported."""
         if asked > learned_rate.LONGEST_WAIT and not self._said:
             self._said = True
@@ -129,12 +140,12 @@ class Budget:
     async def set_aside(self, most: float) -> None:
         """Reserve money for a call. If calls in flight hold too much, wait: most cost less than was reserved for them.
 
-        Raises Deferred if the money is held by batches, and BudgetError if the call would exceed the stop.
+        Raises CallDeferred if the money is held by batches, and BudgetError if the call would exceed the stop.
         """
         while self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
             if self.spent + self._held + most > self.usd:
-                raise Deferred
+                raise CallDeferred
             await self._settled.wait()
             if self._closed:
                 raise asyncio.CancelledError
@@ -153,10 +164,10 @@ class Budget:
             raise ConfigError("no price is known for this model, and there is a spend stop", where=model, then=then)
 
     def hold(self, most: float) -> None:
-        """Reserve money for a batch request. Raises Deferred if other calls and batches have to finish first."""
+        """Reserve money for a batch request. Raises CallDeferred if other calls and batches have to finish first."""
         if self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
-            raise Deferred
+            raise CallDeferred
         self._held += most
 
     def hold_again(self, most: float) -> None:
@@ -188,7 +199,7 @@ class Budget:
 WriteOff = Callable[[float], Awaitable[None]]
 
 
-class Budgeted:
+class WithBudget:
     """Reserves the most that a call may cost before it is sent. `model` determines the tokens of an image.
 
     It is inside the wrappers that make calls wait, so that a waiting call reserves no money.
@@ -285,7 +296,7 @@ class LedgerCached:
         self._under_way = {} if flights is None else flights
 
     async def ask(self, request: Request) -> Reply:
-        spelled = request.spelled()
+        spelled = request.canonical_text()
         key = key_of(self.name, spelled)
         call = call_of(self._ledger, self._names, spelled)
         if call is None:
@@ -297,7 +308,7 @@ class LedgerCached:
         key = call.key
         if call.status == "rejected":
             call_outcomes.note_refusal(self.name, call.detail, key)
-            raise Rejected(call.detail)
+            raise RequestRejected(call.detail)
         call_outcomes.note_answer(self.name, key)
         return reply_of(call)
 
@@ -310,7 +321,7 @@ class LedgerCached:
         began = time.time()
         try:
             reply, fault = await self._inner.ask(request), ""
-        except Rejected as error:
+        except RequestRejected as error:
             reply, fault = Reply("", "stop"), str(error)
         call = Call(
             key=key,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from spavl.models.model_settings import ModelSettings
-from spavl.models.types import ChatModel, Message, Rejected, Reply, Request
+from spavl.models.types import ChatModel, Message, Reply, Request, RequestRejected
 
 # The most tokens that are added to a limit for thoughts; and the fewest that are worth a request.
 ROOM, _LEAST_ROOM = 4096, 256
@@ -63,7 +63,7 @@ class ThinkingHabits:
 
     def note(self, reply: Reply) -> None:
         self.is_begun |= reply.is_begun
-        if reply.thought:
+        if reply.has_thoughts:
             self.thinks = True
         elif self.thinks is None and reply.finish == "stop" and reply.text.strip():
             # A thinking model has thoughts in every reply that is not cut off.
@@ -97,7 +97,7 @@ class WithThinkingRoom:
         habits.note(reply)
         if reply.finish != "length" or not habits.has_room:
             return self._without_open_thought(reply)
-        if reply.thought or not reply.text.strip():
+        if reply.has_thoughts or not reply.text.strip():
             habits.thinks = True
         if habits.thinks is None and habits.trials:
             # If the chat template starts thoughts, only a complete reply shows whether a text is thoughts or an answer.
@@ -114,7 +114,7 @@ class WithThinkingRoom:
                 replace(request, messages=(Message("user", _SHORT),), max_tokens=_SHORT_TOKENS)
             )
             reply = _with_use_of(reply, reply, word)
-        except Rejected:
+        except RequestRejected:
             pass
         if habits.thinks:
             return await self._ask_with_room(request, reply)
@@ -133,7 +133,7 @@ class WithThinkingRoom:
         while room >= _LEAST_ROOM:
             try:
                 reply = await self._inner.ask(replace(request, max_tokens=request.max_tokens + room))
-            except Rejected as error:
+            except RequestRejected as error:
                 if not is_too_long(str(error)):
                     raise
                 room = min(habits.room, room // 2)

@@ -9,8 +9,8 @@ from spavl.pipeline.report.run_summary import RateSet, RunSummary
 from spavl.records import CurvePoint
 from spavl.statistics import Estimate
 from spavl.store import RunFolder
-from spavl.text.degenerate import told
-from spavl.text.layout import wrapped
+from spavl.text.degenerate import table_in_words
+from spavl.text.layout import wrapped_lines
 from spavl.training.config import SPEC as TRAINING
 
 # The training curves that a terminal shows; the report shows all.
@@ -36,7 +36,7 @@ def lines(summary: RunSummary) -> Iterator[str]:
         for title, rates in (*sets, ("blank image", summary.blank_image)):
             yield from _rates(title, rates) if rates else ()
         for rate in summary.withheld:
-            yield from wrapped(f"withheld: {rate}")
+            yield from wrapped_lines(f"withheld: {rate}")
     if summary.help_win_rate:
         yield f"{'more helpful after':<20}{_cell(summary.help_win_rate)}   (ties count half)"
     if summary.dataset:
@@ -49,12 +49,12 @@ def lines(summary: RunSummary) -> Iterator[str]:
             if share:
                 yield f"{'rewards in order':<20}{_cell(share)} of {name} pairs"
     if summary.degenerate:
-        degenerate = "; ".join(f"{arm} {told(own)}" for arm, own in summary.degenerate.items())
-        yield from wrapped(f"{'degenerate answers':<20}{degenerate}", " " * 20)
+        degenerate = "; ".join(f"{arm} {table_in_words(own)}" for arm, own in summary.degenerate.items())
+        yield from wrapped_lines(f"{'degenerate answers':<20}{degenerate}", " " * 20)
     for failure in summary.canaries_failed or ():
-        yield from wrapped(f"warning: {failure}")
+        yield from wrapped_lines(f"warning: {failure}")
     for warning in summary.judge_bias.warnings if summary.judge_bias else ():
-        yield from wrapped(f"warning: {warning}")
+        yield from wrapped_lines(f"warning: {warning}")
     yield ""
     yield from _cost(summary)
 

@@ -34,7 +34,7 @@ from spavl.publishing.build_notes import BuildNotes, RunModels
 from spavl.records import CurvePoint, Image, Outcome, Question, Rollout, Sample
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
-from spavl.text.degenerate import told
+from spavl.text.degenerate import table_in_words
 from spavl.training.config import SPEC as TRAINING
 from spavl.training.objectives.notes import TrainingNotes
 
@@ -249,7 +249,7 @@ def gather(
         usd_lost=summary.usd_lost_at_most,
         costs=_costs(summary.calls_by_stage),
         canaries_failed=summary.canaries_failed or (),
-        degenerate=tuple((arm, told(counts)) for arm, counts in (summary.degenerate or {}).items()),
+        degenerate=tuple((arm, table_in_words(counts)) for arm, counts in (summary.degenerate or {}).items()),
         versions=tuple(summary.versions.items()),
     )
 

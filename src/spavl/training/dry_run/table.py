@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from spavl.text.layout import wrapped
+from spavl.text.layout import wrapped_lines
 from spavl.training.config import TrainingConfig
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate
 from spavl.training.model.anatomy import Part
@@ -13,7 +13,7 @@ _WIDTH = 12
 
 def page(estimate: TrainingEstimate) -> Iterator[str]:
     for line in _lines(estimate):
-        yield from wrapped(line, " " * _WIDTH) if line else [""]
+        yield from wrapped_lines(line, " " * _WIDTH) if line else [""]
 
 
 def _lines(estimate: TrainingEstimate) -> Iterator[str]:

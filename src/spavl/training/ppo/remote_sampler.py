@@ -18,7 +18,7 @@ from peft import PeftModel
 from spavl.errors import ConfigError, ProviderError
 from spavl.models.backends.openai import OpenAIModel, authorization, read_at_most, told_of
 from spavl.models.chat_template import TemplateTurn, ends_of, turn_of
-from spavl.models.types import Rejected, Reply, Request, Transient
+from spavl.models.types import Reply, Request, RequestRejected, Transient
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import RateLimited, Retrying
 from spavl.text.safe_print import line
@@ -98,7 +98,7 @@ class RemoteSampler:
         model = Retrying(RateLimited(backend, RateLimiter(PaceConfig())))
         try:
             return list(await asyncio.gather(*map(model.ask, requests)))
-        except (Transient, Rejected) as error:
+        except (Transient, RequestRejected) as error:
             raise ProviderError(f"the server sampled no answer: {error}", where=self._url, then=_THEN) from None
         finally:
             await backend.close()

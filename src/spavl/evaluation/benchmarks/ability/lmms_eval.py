@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable
 
 from spavl.errors import ConfigError
-from spavl.models.names import served
+from spavl.models.names import parse_served_name
 
 # The version of lmms-eval that has these names of models and tasks.
 VERSION = "0.7.3"
@@ -27,7 +27,7 @@ def command(model: str, benchmarks: Iterable[str] = TASKS) -> str:
         raise ConfigError(f"lmms-eval has no task for {', '.join(strange)}", then=then)
     kind, _, rest = model.partition("/")
     if kind == "openai":
-        _, name, urls = served(rest)
+        _, name, urls = parse_served_name(rest)
         asked = ["openai", f"model_version={name}" + (f",base_url={urls[0]}" if urls else "")]
     elif kind == "hf":
         asked = ["huggingface", f"pretrained={rest}"]

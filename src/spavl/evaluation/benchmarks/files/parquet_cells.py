@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError
-from spavl.imaging.tables.columns import holds_images, is_bytes, is_list, leaves, stored
+from spavl.imaging.tables.columns import holds_images, is_bytes, is_list, leaves, storage_type
 
 _ROWS_AT_ONCE = 512
 FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
@@ -70,7 +70,7 @@ def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, boo
         kinds = list(leaves(field.type))
         own = list(zip(parts[before : before + len(kinds)], kinds, strict=True))
         before += len(kinds)
-        numbers = is_list(stored(field.type)) and all(pa.types.is_primitive(leaf) for _, leaf in own)
+        numbers = is_list(storage_type(field.type)) and all(pa.types.is_primitive(leaf) for _, leaf in own)
         read = [] if numbers else [part for part, leaf in own if not is_bytes(leaf)]
         wanted += read
         if len(read) < len(own):

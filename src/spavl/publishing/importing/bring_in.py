@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, audited
+from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, find_leaks
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.notes import DroppedPrompts, ImportNotes
@@ -317,7 +317,7 @@ def _audit(run: RunFolder, made: ImportedData, settings: DatasetConfig) -> LeakA
     for sample in run.read("dataset", Sample):
         asked[sample.question_id] = AuditedQuestion(sample.question_id, sample.image_id, sample.question)
     with open_details(run.blobs.get) as details:
-        found = audited(made.images.values(), asked.values, settings.leaks, details.alike)
+        found = find_leaks(made.images.values(), asked.values, settings.leaks, details.alike)
     write_text(run.path / "leaks.jsonl", found.as_lines())
     if found.leaks and settings.leaks.drop:
         leaking = {leak.one.id: leak.reason for leak in found.leaks}

@@ -117,7 +117,7 @@ def _data_file(name: str, written: ParquetShards) -> DataFile:
 
 def _template() -> Any:
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": formatting.count, "spaced": formatting.spaced, "cell": _cell, "rate": _rate}
+    environment.filters |= {"count": formatting.count, "spaced": formatting.name_in_words, "cell": _cell, "rate": _rate}
     return environment.from_string((resources.files("spavl.publishing") / "card.md").read_text(encoding="utf-8"))
 
 

@@ -79,7 +79,7 @@ def test_every_answer_is_read_back_with_the_parts_it_was_made_of(
     seen: Scene, verb: str, manner: Manner, rng: random.Random
 ) -> None:
     answer = read_answer(speak_answer(rng, seen, verb, manner))
-    assert answer.understood
+    assert answer.is_understood
     assert answer.noun == (seen.thing.noun if manner in ("full", "warned", "reasoned") else None)
     assert answer.right_for(seen.thing) == (manner in RECIPES)
     assert (answer.recipe is not None) == (manner in RECIPES)

@@ -291,7 +291,9 @@ def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> N
         assert formatting.p_value(p) in text
     for stage, row in summary["stages"].items():
         assert {stage, formatting.count(row["rows"]), formatting.duration(row["seconds"])} <= seen.pieces
-        assert all(f"{formatting.spaced(reason)} {formatting.count(n)}" in text for reason, n in row["rejects"].items())
+        assert all(
+            f"{formatting.name_in_words(reason)} {formatting.count(n)}" in text for reason, n in row["rejects"].items()
+        )
     for row in summary["calls_by_stage"].values():
         assert {formatting.count(row[key]) for key in ("calls", "tokens_in", "tokens_out")} <= seen.pieces
     named = [name for value in summary["models"].values() for name in ([value] if isinstance(value, str) else value)]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from spavl.cli.main import main
-from spavl.publishing.exports.common import unmarked
+from spavl.publishing.exports.common import break_image_marks
 from spavl.records import Category, Sample
 from spavl.store import RunFolder
 from tests.pipeline.test_pipeline import Walked, by_id, rows, walked
@@ -64,7 +64,7 @@ def of_split(walked: Walked, split: str) -> list[Sample]:
 
 def said(sample: Sample) -> tuple[str, str, str]:
     """What an export says for a sample."""
-    return unmarked(sample.question), unmarked(sample.chosen), unmarked(sample.rejected)
+    return break_image_marks(sample.question), break_image_marks(sample.chosen), break_image_marks(sample.rejected)
 
 
 def test_trl_takes_a_training_step_on_its_export(worded: Walked, tmp_path: Path) -> None:
@@ -128,8 +128,10 @@ def test_llava_finds_its_conversations_and_their_images(walked: Walked, export: 
 
 
 def test_a_text_that_holds_the_mark_of_an_image_or_a_film_is_none() -> None:
-    assert unmarked("what do <image> and {{video}} mean?") == "what do < image > and {{ video }} mean?"
-    assert unmarked("in <audio controls> {{ image }} is no mark") == "in <audio controls> {{ image }} is no mark"
+    assert break_image_marks("what do <image> and {{video}} mean?") == "what do < image > and {{ video }} mean?"
+    assert (
+        break_image_marks("in <audio controls> {{ image }} is no mark") == "in <audio controls> {{ image }} is no mark"
+    )
 
 
 def test_an_export_of_no_run_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

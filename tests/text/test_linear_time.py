@@ -13,7 +13,7 @@ from spavl.judges.guards.published import _unmarked, read_finding, read_graded, 
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 from spavl.judges.response_format import plain
 from spavl.models.backends.openai_replies import not_taken
-from spavl.publishing.exports.common import unmarked
+from spavl.publishing.exports.common import break_image_marks
 from spavl.publishing.held_keys import _SHAPES
 from spavl.text.degenerate import degeneration_of
 from spavl.text.final_answer import after_thoughts, final_answer
@@ -109,7 +109,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "a line for a terminal": line,
     "an address": without_userinfo,
     "shapes of keys": lambda text: _SHAPES.search(text.encode()),
-    "marks in exports": unmarked,
+    "marks in exports": break_image_marks,
     **{name: lambda text, rule=rule: rule(text, QUESTION, ("A",)) for name, rule in RULES.items()},  # type: ignore[misc]
 }
 

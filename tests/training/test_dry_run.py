@@ -73,7 +73,7 @@ def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
         free = sum(free for free, _ in each.parameters.values())
         assert each.memory.gradients == 4 * free and each.memory.optimizer == 8 * free
         assert each.memory.weights >= 4 * sum(total for _, total in each.parameters.values())
-    assert thin.memory.needed < whole.memory.needed
+    assert thin.memory.bytes_needed < whole.memory.bytes_needed
     again = rehearsed(trained, loop=LoopConfig(gradient_checkpointing=True))
     assert whole.memory.activations and again.memory.activations
     assert again.memory.activations < whole.memory.activations / 2

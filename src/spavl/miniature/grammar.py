@@ -88,7 +88,7 @@ class SpokenAnswer:
     evasive: bool
 
     @property
-    def understood(self) -> bool:
+    def is_understood(self) -> bool:
         return self.recipe is not None or self.refuses or self.evasive
 
     def right_for(self, thing: Thing) -> bool:

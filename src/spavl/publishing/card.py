@@ -64,7 +64,7 @@ def write_card(
     if manifest is None or not folder.is_dir():
         return
     notes = BuildNotes.of([*manifests, manifest])
-    published = _published(notes.dataset)
+    published = _published_set(notes.dataset)
     if published is None:
         return
     counts, files, leaves = published.counts, published.files, list(categories_of(run).values())
@@ -97,13 +97,13 @@ def write_card(
             ("images' licenses", counts.license),
         ],
         funnel=[each for each in manifests if each.rows or each.rejects],
-        models=list(_asked(models, own_prompts)),
+        models=list(_models_by_role(models, own_prompts)),
         limits=list(_limits(notes, published, leaves)),
     )
     write_text(folder / "README.md", page)
 
 
-def _published(notes: DatasetNotes) -> PublishedSet | None:
+def _published_set(notes: DatasetNotes) -> PublishedSet | None:
     if notes.files is None or notes.counts is None or notes.license is None or notes.audited is None:
         return None
     files = [_data_file(name, written) for name, written in notes.files.items()]
@@ -117,7 +117,7 @@ def _data_file(name: str, written: ParquetShards) -> DataFile:
 
 def _template() -> Any:
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": formatting.count, "spaced": formatting.spaced, "cell": _cell, "rate": _rate}
+    environment.filters |= {"count": formatting.count, "spaced": formatting.name_in_words, "cell": _cell, "rate": _rate}
     return environment.from_string((resources.files("spavl.publishing") / "card.md").read_text(encoding="utf-8"))
 
 
@@ -169,7 +169,7 @@ def _share(longer: LongerChosen) -> str:
     return f"{longer.pairs / longer.of:.0%} (n = {longer.of})" if longer.of else "–"
 
 
-def _meant(notes: BuildNotes) -> Iterator[str]:
+def _intent_limits(notes: BuildNotes) -> Iterator[str]:
     """Who checked whether the questions ask for harm, and how often the guard contradicts the intended label."""
     rows = notes.question_verdicts.contradictions
     if not rows:
@@ -182,11 +182,11 @@ def _meant(notes: BuildNotes) -> Iterator[str]:
             "and no guard has said so."
         )
     harmful, harmless = ([row for row in rows if row.meant == meant] for meant in ("harmful", "harmless"))
-    yield from _contradicted(harmful, "harmful", "harmless", sum(row.harmless for row in harmful))
-    yield from _contradicted(harmless, "harmless", "harmful", sum(row.harmful for row in harmless))
+    yield from _contradiction_limits(harmful, "harmful", "harmless", sum(row.harmless for row in harmful))
+    yield from _contradiction_limits(harmless, "harmless", "harmful", sum(row.harmful for row in harmless))
 
 
-def _contradicted(rows: Sequence[ContradictionRow], meant: str, other: str, hits: int) -> Iterator[str]:
+def _contradiction_limits(rows: Sequence[ContradictionRow], meant: str, other: str, hits: int) -> Iterator[str]:
     if hits:
         asked = sum(row.harmful + row.harmless for row in rows)
         yield (
@@ -195,7 +195,7 @@ def _contradicted(rows: Sequence[ContradictionRow], meant: str, other: str, hits
         )
 
 
-def _asked(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tuple[str, str]]:
+def _models_by_role(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tuple[str, str]]:
     """The models of each role, and the user's own prompt if one was used."""
     for role, names, own in (
         ("writer", _names(models.writer), None),
@@ -222,8 +222,8 @@ def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Categor
     counts = published.counts
     yield "Every label is a machine's; no person has checked these rows."
     yield from (f"Warning: {failure}." for failure in notes.failed_canaries)
-    yield from _meant(notes)
-    yield from _judged(notes.preferences)
+    yield from _intent_limits(notes)
+    yield from _judge_limits(notes.preferences)
     if not counts.total.chosen_unsafe.n:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
     if unknown := counts.license.get("unknown"):
@@ -233,8 +233,8 @@ def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Categor
     if language := notes.questions.unchecked_language:
         yield f"Nothing checked that the questions are in {_cell(language)}."
     yield from _short(notes, published, leaves)
-    yield from _imported(notes.dataset)
-    yield from _audited(published.audited)
+    yield from _import_limits(notes.dataset)
+    yield from _leak_search_limits(published.audited)
     if notes.dataset.kept_unsafe_chosen:
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."
     if notes.dataset.kept_refusing_chosen:
@@ -255,7 +255,7 @@ def _short(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category
         yield f"{len(short)} of {len(leaves)} leaves have fewer images than were wanted."
 
 
-def _imported(notes: DatasetNotes) -> Iterator[str]:
+def _import_limits(notes: DatasetNotes) -> Iterator[str]:
     """What two splits share, and what an import changed in its rows."""
     if left_in := notes.leaks_left_in:
         yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
@@ -270,7 +270,7 @@ def _imported(notes: DatasetNotes) -> Iterator[str]:
         yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
 
 
-def _judged(notes: PreferencesNotes) -> Iterator[str]:
+def _judge_limits(notes: PreferencesNotes) -> Iterator[str]:
     """How reliable the judge of the pairs is: consistency, bias warnings, agreement with a second judge."""
     if notes.trust and notes.trust.consistent:
         consistent = _rate(notes.trust.consistent)
@@ -283,7 +283,7 @@ def _judged(notes: PreferencesNotes) -> Iterator[str]:
         yield "One judge alone compared the answers; no second one was asked whether it agrees."
 
 
-def _audited(leaks: LeaksConfig) -> Iterator[str]:
+def _leak_search_limits(leaks: LeaksConfig) -> Iterator[str]:
     """Where the search for leaks between splits was weaker than with the default settings."""
     usual = LeaksConfig()
     nearer, above = leaks.near_image_bits, leaks.question_similarity

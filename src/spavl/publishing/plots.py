@@ -59,7 +59,7 @@ def _unsafe_lines(counts: DatasetCounts) -> list[ChartRow]:
 
 
 def _contrast_lines(counts: DatasetCounts) -> list[ChartRow]:
-    return _stacked("all pairs", counts.contrast, ("both", "safety", "helpfulness", "unknown"))
+    return _stacked_bar_rows("all pairs", counts.contrast, ("both", "safety", "helpfulness", "unknown"))
 
 
 def _length_lines(counts: DatasetCounts) -> list[ChartRow]:
@@ -74,10 +74,10 @@ def _length_lines(counts: DatasetCounts) -> list[ChartRow]:
 
 def _judge_lines(notes: PreferencesNotes) -> list[ChartRow]:
     order = ("win", "loss", "tie", "inconsistent", "blocked")
-    return _stacked("the first answer", notes.outcomes, order) if notes.outcomes else []
+    return _stacked_bar_rows("the first answer", notes.outcomes, order) if notes.outcomes else []
 
 
-def _stacked(label: str, counted: Mapping[str, int], order: Sequence[str]) -> list[ChartRow]:
+def _stacked_bar_rows(label: str, counted: Mapping[str, int], order: Sequence[str]) -> list[ChartRow]:
     parts = [charts.BarPart(name, counted[name]) for name in order if counted.get(name)]
     told = ", ".join(f"{part.name} {part.number:,}" for part in parts)
     return [ChartRow(label, charts.stack("", parts), 30), ChartRow("", Markup(""), 22, told)]

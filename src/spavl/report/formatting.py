@@ -39,7 +39,7 @@ def strength(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} ({ends}, n = {count(estimate.n)})".replace("-", "\u2212")
 
 
-def described(name: str, estimate: Estimate | None) -> str:
+def estimate_in_words(name: str, estimate: Estimate | None) -> str:
     """An estimate with its interval and n in words, for screen readers."""
     if estimate is None or not math.isfinite(estimate.value):
         return f"{name} not measured"
@@ -86,6 +86,6 @@ def plain(text: str) -> str:
     return f"{shown[:_LONGEST_TEXT].rstrip()} … ({count(len(shown) - _LONGEST_TEXT)} more characters)"
 
 
-def spaced(name: str) -> str:
+def name_in_words(name: str) -> str:
     """A name with spaces for underscores: `refused_by_server` becomes `refused by server`."""
     return re.sub(r"[_\s]+", " ", name).strip()

@@ -46,7 +46,7 @@ def save(
     context: StageContext[TrainingConfig], setup: TrainingSetup, steps: Sequence[StepRecord], throughput: Throughput
 ) -> TrainingResult:
     """Save the trained model and its tables. All processes must call this; only the first one writes."""
-    loaded, objective = _unsharded(context, setup)
+    loaded, objective = _whole_model(context, setup)
     notes = setup.notes
     if distributed.is_first():
         notes = notes._replace(ordering=objective.final_notes(context, loaded.inputs.processor))
@@ -62,7 +62,7 @@ def save(
     return TrainingResult(loaded.checked, list(_curves(steps, setup.validator)), notes)
 
 
-def _unsharded(context: StageContext[TrainingConfig], setup: TrainingSetup) -> tuple[LoadedModel, Objective[Any]]:
+def _whole_model(context: StageContext[TrainingConfig], setup: TrainingSetup) -> tuple[LoadedModel, Objective[Any]]:
     """The trained model in one piece: the weights of a sharded one are loaded into a new one in the first process."""
     if not setup.settings.loop.shard:
         return setup.loaded, setup.objective

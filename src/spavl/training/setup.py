@@ -307,7 +307,7 @@ def _held_out_pairs(
     one_step = settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
     held_out = loaded._replace(inputs=replace(inputs, samples=fit, settings=one_step))
     objective = objective_of(context, held_out, Path())
-    if objective.unprepared:
+    if objective.unprepared_share:
         objective.prepare_step(0)
     return HeldOutPairs(objective, settings.loop.precision)
 

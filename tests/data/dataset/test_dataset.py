@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.data.dataset.audit import AuditedQuestion, LeakAudit, audited, stop_at_leaks
+from spavl.data.dataset.audit import AuditedQuestion, LeakAudit, find_leaks, stop_at_leaks
 from spavl.data.dataset.config import LeaksConfig
 from spavl.data.dataset.lineage import ANCESTORS, without_folders
 from spavl.data.dataset.shards import IMAGE, write_shards
@@ -72,12 +72,12 @@ others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLIT
 def test_an_image_in_two_splits_is_a_leak_and_so_is_a_twin(
     rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
 ) -> None:
-    assert not audited(rest, list, LeaksConfig()).leaks
+    assert not find_leaks(rest, list, LeaksConfig()).leaks
     original = an_image("x", splits[0])
     double = an_image("y", splits[1], twin_of=original.id) if twins else an_image("x", splits[1])
     images = [*rest, original, double]
     rng.shuffle(images)
-    (leak,) = audited(images, list, LeaksConfig()).leaks
+    (leak,) = find_leaks(images, list, LeaksConfig()).leaks
     assert {leak.one.id, leak.other.id} == {original.id, double.id}
     assert leak.one.split != "test", "what is tested stays as it is"
     with pytest.raises(GateError, match=original.id[:12]):
@@ -121,12 +121,12 @@ def test_a_question_about_another_image_is_no_leak_and_is_listed_once(splits: tu
     images = [an_image(f"{split} {number}", split) for split in splits for number in range(3)]
     worded = [MEDIAN, f"{MEDIAN.upper()}?!", MEDIAN.replace("neighbour", "stranger")] * 2
     asked = [asked_about(image, text) for image, text in zip(images, worded, strict=True)]
-    found = audited(images, lambda: asked, LeaksConfig())
+    found = find_leaks(images, lambda: asked, LeaksConfig())
     assert not found.leaks
     # The exchanged word makes another text, which is near the first.
     assert [sum(each.asked.values()) for each in found.repeated] in ([4, 2], [5, 1])
     assert sum(each.asked[splits[0]] for each in found.repeated) == 3
-    assert not audited(images, lambda: asked, LeaksConfig(question_similarity=1)).repeated
+    assert not find_leaks(images, lambda: asked, LeaksConfig(question_similarity=1)).repeated
 
 
 @pytest.mark.parametrize("learnt", ["train", "validation"])
@@ -138,10 +138,10 @@ def test_of_many_questions_by_one_pattern_each_is_listed(learnt: Split) -> None:
         for n, image in enumerate(images)
     ]
     asked.append(asked_about(images[700], "And what is this?"))
-    found = audited(images, lambda: asked, LeaksConfig()).repeated
+    found = find_leaks(images, lambda: asked, LeaksConfig()).repeated
     assert [each.text for each in found] == [each.text for each in asked[600:750]]
     assert all(each.asked == {"test": 1} and each.nearly in {a.text for a in asked[:600]} for each in found)
-    same = audited(images, lambda: [*asked, asked_about(images[0], asked[700].text)], LeaksConfig()).repeated
+    same = find_leaks(images, lambda: [*asked, asked_about(images[0], asked[700].text)], LeaksConfig()).repeated
     assert len(same) == 150
     assert [(e.asked, e.nearly) for e in same if e.text == asked[700].text] == [({"test": 1, learnt: 1}, "")]
     line = json.loads(LeakAudit([], found[:1]).as_lines())
@@ -151,13 +151,13 @@ def test_of_many_questions_by_one_pattern_each_is_listed(learnt: Split) -> None:
 def test_questions_of_one_split_or_of_two_tests_may_be_alike() -> None:
     for splits in (("validation", "validation"), ("test", "held_out"), ("train", "train")):
         images = [an_image(str(number), split) for number, split in enumerate(splits)]  # type: ignore[arg-type]
-        found = audited(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())  # noqa: B023
+        found = find_leaks(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())  # noqa: B023
         assert not found.leaks and not found.repeated
 
 
 def test_the_question_of_a_leaking_image_leaks_with_it() -> None:
     images = [an_image("x", "train"), an_image("x", "validation"), an_image("x", "test")]
-    found = audited(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())
+    found = find_leaks(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())
     assert [(leak.one.split, leak.other.split) for leak in found.leaks] == [("train", "test"), ("validation", "test")]
     assert not found.repeated
 
@@ -167,7 +167,7 @@ def test_beside_a_blank_image_a_question_leaks_by_its_words() -> None:
     blank = [dataclasses.replace(an_image("white", split), phash="0" * 16) for split in ("train", "test")]
     asked = [asked_about(blank[0], MEDIAN), asked_about(blank[0], "why so"), asked_about(blank[0], "and what of this")]
     asked += [asked_about(blank[1], MEDIAN.replace("neighbour", "stranger")), asked_about(blank[1], "Why so?")]
-    found = audited(blank, lambda: asked, LeaksConfig())
+    found = find_leaks(blank, lambda: asked, LeaksConfig())
     assert [(leak.reason, leak.one.id, leak.other.id) for leak in found.leaks] == [
         ("leak_near_question", asked[0].id, asked[3].id),
         ("leak_near_question", asked[1].id, asked[4].id),
@@ -181,7 +181,7 @@ def test_blank_images_of_other_bytes_are_other_images() -> None:
     plates.append(an_image("plate 3", "test"))
     plates = [dataclasses.replace(plate, phash="0" * 16) for plate in plates]
     asked = [asked_about(plate, MEDIAN) for plate in plates]
-    found = audited(plates, lambda: asked, LeaksConfig())
+    found = find_leaks(plates, lambda: asked, LeaksConfig())
     assert [(leak.one.id, leak.other.id) for leak in found.leaks] == [(asked[3].id, asked[25].id)]
     assert [each.asked for each in found.repeated] == [{"train": 19, "test": 5}]
 
@@ -202,7 +202,7 @@ def seconds_for(rows: int, text: Callable[[int], str]) -> float:
     images = [dataclasses.replace(image, phash=f"{own:016x}") for image, own in zip(images, hashes, strict=True)]
     asked = [asked_about(image, text(number)) for number, image in enumerate(images)]
     began = time.process_time()
-    found = audited(images, lambda: asked, LeaksConfig())
+    found = find_leaks(images, lambda: asked, LeaksConfig())
     assert len(found.leaks) <= rows and len(found.repeated) <= rows / 5, "a line for each, not for each pair"
     return time.process_time() - began
 
@@ -223,7 +223,7 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
     asked = [asked_about(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
     asked.append(asked_about(images[4], asked[0].text))
     began = time.process_time()
-    (repeated,) = audited(images, lambda: asked, LeaksConfig()).repeated
+    (repeated,) = find_leaks(images, lambda: asked, LeaksConfig()).repeated
     assert time.process_time() - began < 30
     assert repeated.asked == {"test": 1, "train": 1}
 

@@ -25,7 +25,7 @@ from PIL import Image as Pillow
 from spavl.data.downloads import fetch as fetching
 from spavl.data.downloads.address_guard import AddressGuard, is_public
 from spavl.data.downloads.config import SPEC, FetchConfig
-from spavl.data.downloads.downloader import _checked
+from spavl.data.downloads.downloader import _fetchable_url
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.host_throttle import HostThrottle
 from spavl.errors import GateError
@@ -219,7 +219,7 @@ _HOSTS = st.text(st.sampled_from("xn--a\u00fc.\u2024\u00df\ud800[]:@%/\\ 1é中\
 @given(st.one_of(_HOSTS, st.text()), st.text(max_size=6))
 def test_no_url_is_any_other_fault(host: str, path: str) -> None:
     with contextlib.suppress(Unfetchable):
-        assert _checked(f"http://{host}/{path}").host
+        assert _fetchable_url(f"http://{host}/{path}").host
 
 
 def test_a_name_that_changes_between_check_and_connect_changes_nothing(ask: Callable[..., list[str]]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spavl.data.pairs.config import PairsConfig
 from spavl.data.pairs.run import draw_pairs
-from spavl.data.pairs.strategies import STRATEGIES, Strategy, TieredAnswer, allowed, bags_of
+from spavl.data.pairs.strategies import STRATEGIES, Strategy, TieredAnswer, allowed_pairs, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.records import Label, Question, Verdict
@@ -33,8 +33,8 @@ def test_every_strategy_has_a_name_that_can_be_typed() -> None:
 
 @given(strategies, answers)
 def test_a_strategy_allows_what_it_says(strategy: Strategy, given_: list[TieredAnswer]) -> None:
-    every = {(one.response_id, other.response_id) for one, other in allowed("random", given_)}
-    pairs = allowed(strategy, given_)
+    every = {(one.response_id, other.response_id) for one, other in allowed_pairs("random", given_)}
+    pairs = allowed_pairs(strategy, given_)
     assert {(one.response_id, other.response_id) for one, other in pairs} <= every
     if strategy == "two_tiers":
         assert all(one.tier != other.tier for one, other in pairs)

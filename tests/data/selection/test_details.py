@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from spavl.data.dataset.audit import audited
+from spavl.data.dataset.audit import find_leaks
 from spavl.data.dataset.config import LeaksConfig
 from spavl.engine.details import open_details
 from spavl.imaging.detail import Pair, alike, are_alike_moved, detail_of
@@ -199,9 +199,9 @@ def test_the_audit_tells_a_copy_of_a_tested_meme_and_no_other_meme() -> None:
 
     with open_details(lambda name: encoded(held[name], "PNG")) as details:
         images = [placed("tested", "test"), placed("copy", "train"), placed("other", "train")]
-        leaks = audited(images, list, LeaksConfig(near_image_bits=7), details.alike).leaks
+        leaks = find_leaks(images, list, LeaksConfig(near_image_bits=7), details.alike).leaks
         assert [(leak.reason, leak.one.id) for leak in leaks] == [("leak_near_image", images[1].id)]
-    by_hash = audited(images, list, LeaksConfig(near_image_bits=7)).leaks
+    by_hash = find_leaks(images, list, LeaksConfig(near_image_bits=7)).leaks
     assert len(by_hash) == 2, "by the hash alone both are"
 
 

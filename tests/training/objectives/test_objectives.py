@@ -252,7 +252,7 @@ def test_a_loss_without_a_reference_scores_none(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setitem(cast(Any, LOSS_TYPES), "sigmoid", LossType(simpo, needs_reference=False))
     task = new_task(tmp_path, dpo=DPOConfig(beta=2.0, length_normalize=True))
-    assert isinstance(task, DPO) and task.unprepared == 0 and not task.reference.by_sample
+    assert isinstance(task, DPO) and task.unprepared_share == 0 and not task.reference.by_sample
     (batch,) = task.microbatches(0)
     with torch.no_grad():
         scores_B = answer_logprobs(task.module.model, batch.rows) / torch.bincount(batch.rows.answer_T)

@@ -32,7 +32,7 @@ from spavl.training.ppo.advantages import (
     policy_loss,
     token_rewards,
     value_loss,
-    whitened,
+    whiten_values,
 )
 from spavl.training.ppo.ppo import PPO, PPOBatch, credits_of
 from spavl.training.ppo.rewards import reward_of_verdict
@@ -129,9 +129,9 @@ def test_a_group_of_like_rewards_has_nothing_to_teach() -> None:
 
 
 def test_whitened_values_have_a_spread_of_one_over_all_answers() -> None:
-    flat = [value for each in whitened([[1.0, 2.0], [3.0, 6.0]]) for value in each]
+    flat = [value for each in whiten_values([[1.0, 2.0], [3.0, 6.0]]) for value in each]
     assert sum(flat) == pytest.approx(0) and sum(value**2 for value in flat) / 4 == pytest.approx(1)
-    kept = [value for each in whitened([[1.0, 2.0], [3.0, 6.0]], keep_mean=True) for value in each]
+    kept = [value for each in whiten_values([[1.0, 2.0], [3.0, 6.0]], keep_mean=True) for value in each]
     assert sum(kept) / 4 == pytest.approx(3.0)
 
 

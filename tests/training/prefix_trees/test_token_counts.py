@@ -19,17 +19,17 @@ def test_an_image_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> No
     rng = random.Random(kind)
     for _ in range(4):
         size = (rng.randint(30, 700), rng.randint(30, 700))
-        assert lengths.spread(size) == lengths._made(size)
+        assert lengths.spread(size) == lengths._added_tokens(size)
 
 
 def test_a_count_that_is_wrong_for_some_shapes_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Idefics3's was, which counts some of the marks between its tiles twice."""
     lengths = TokenCounter(MAKERS["qwen2_vl"]())
-    told = lengths._told
+    told = lengths._processors_own_count
 
     def wrong(size: Size) -> int:
         return told(size) + (size[0] > size[1])
 
-    monkeypatch.setattr(lengths, "_told", wrong)
+    monkeypatch.setattr(lengths, "_processors_own_count", wrong)
     assert lengths._own_count_lacks is None
-    assert lengths.spread((300, 200)) == lengths._made((300, 200))
+    assert lengths.spread((300, 200)) == lengths._added_tokens((300, 200))

@@ -1,7 +1,7 @@
 """Cost estimate: the describer's calls."""
 
 from spavl.data.captions.config import CaptionsConfig
-from spavl.data.captions.run import described, from_source, open_prompts, texts_of
+from spavl.data.captions.run import description_of, from_source, open_prompts, texts_of
 from spavl.data.captions.writing import CaptionReply, request_for
 from spavl.records import Description, Image
 from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
@@ -23,5 +23,5 @@ async def captions(context: CostContext[CaptionsConfig]) -> list[WeightedRow[Des
             request = request_for(prompts, name, context.image(image), settings.max_tokens, context.seed)
             reply = await writer.ask(request)
             said.append(CaptionReply(tidy(reply.text), reply.call, ""))
-        rows.append(WeightedRow(described(image, said, writer.name), times))
+        rows.append(WeightedRow(description_of(image, said, writer.name), times))
     return rows

@@ -32,7 +32,7 @@ async def run(context: StageContext[CaptionsConfig]) -> Manifest:
         image_data = ImageData(image.blob, context.run.blobs.get(image.blob))
         requests = [request_for(prompts, name, image_data, settings.max_tokens, context.seed) for name in wanted]
         said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
-        return RowResult([described(image, said, writer.name)])
+        return RowResult([description_of(image, said, writer.name)])
 
     images = subsample_images(context.run.read("selection", Image), context.limit)
     return await run_rows(context, SPEC, images, len(images), work, lambda: _notes(context))
@@ -59,7 +59,7 @@ def from_source(image: Image) -> Description:
     )
 
 
-def described(image: Image, said: list[CaptionReply], writer: str) -> Description:
+def description_of(image: Image, said: list[CaptionReply], writer: str) -> Description:
     """A Description row. Missing details are replaced by the caption, and a missing caption by the source's."""
     caption, details = said[0], said[-1]
     fault = caption.fault or details.fault

@@ -105,7 +105,7 @@ class LeakAudit(NamedTuple):
         return "".join(json.dumps(each) + "\n" for each in found)
 
 
-def audited(
+def find_leaks(
     images: Iterable[Image],
     questions: Callable[[], Iterable[AuditedQuestion]],
     settings: LeaksConfig,
@@ -131,15 +131,15 @@ def audited(
     places = {image.place.id: image for image in placed if image.place.id not in leaks}
     blank_in = _in_both(image for image in placed if image.place.id in blank)
 
-    def asked(of_blank: bool) -> Iterator[tuple[SplitMember, str, str]]:
+    def placed_questions(of_blank: bool) -> Iterator[tuple[SplitMember, str, str]]:
         """Questions with the blobs of their images: only those about blank images in both splits, or all others."""
         for each in questions():
             if (shown := places.get(each.image_id)) and (shown.blob in blank_in) == of_blank:
                 yield SplitMember("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
 
     above = settings.question_similarity
-    alone = _questions_alone(partial(asked, True), above)
-    return LeakAudit([*leaks.values(), *alone], list(_repeated(partial(asked, False), above)))
+    alone = _questions_alone(partial(placed_questions, True), above)
+    return LeakAudit([*leaks.values(), *alone], list(_repeated_questions(partial(placed_questions, False), above)))
 
 
 def stop_at_leaks(leaks: Sequence[Leak]) -> None:
@@ -233,7 +233,9 @@ def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]]
                     yield _leak("leak_near_question", place, other, f"{alike:.0%} of their words are shared")
 
 
-def _repeated(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[RepeatedQuestion]:
+def _repeated_questions(
+    asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float
+) -> Iterator[RepeatedQuestion]:
     """The texts outside the training split that a training or validation question repeats, exactly or nearly."""
     if above >= 1:
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from spavl.data.dataset.audit import AuditedQuestion, audited, stop_at_leaks
+from spavl.data.dataset.audit import AuditedQuestion, find_leaks, stop_at_leaks
 from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.notes import DatasetNotes
@@ -18,13 +18,13 @@ from spavl.store.question_facts import contested_in
 async def run(context: StageContext[DatasetConfig]) -> Manifest:
     read, lookup, settings = context.run.read, context.run.lookup, context.settings
 
-    def asked() -> Iterator[AuditedQuestion]:
+    def questions_to_audit() -> Iterator[AuditedQuestion]:
         return (
             AuditedQuestion(question.id, question.image_id, question.text) for question in read("questions", Question)
         )
 
     with open_details(context.run.blobs.get) as details:
-        found = audited(read("selection", Image), asked, settings.leaks, details.alike)
+        found = find_leaks(read("selection", Image), questions_to_audit, settings.leaks, details.alike)
     write_text(context.run.path / "leaks.jsonl", found.as_lines())
     if not settings.leaks.drop:
         stop_at_leaks(found.leaks)

@@ -68,9 +68,9 @@ class Downloader:
 
     async def _get(self, url: str) -> bytes:
         for _ in range(_MOST_REDIRECTS + 1):
-            target = _checked(url)
+            target = _fetchable_url(url)
             async with self._hosts.turn(target.host or ""):
-                found = await self._asked(target)
+                found = await self._send_request(target)
             if isinstance(found, bytes):
                 return found
             url = found
@@ -87,7 +87,7 @@ class Downloader:
         if is_here or is_refused or port not in PORTS:
             raise Unfetchable("refused_address")
 
-    async def _asked(self, target: URL) -> bytes | str:
+    async def _send_request(self, target: URL) -> bytes | str:
         """Send one request; returns the body, or the URL that the server redirects to."""
         if self._settings.proxy:
             self._check_place(target)
@@ -97,7 +97,7 @@ class Downloader:
                 self._session.get(target, allow_redirects=False, proxy=self._settings.proxy or None) as response,
             ):
                 if response.status in _REDIRECTS and (place := response.headers.get("Location")):
-                    return _joined(str(target), place)
+                    return _redirect_target(str(target), place)
                 _check(response)
                 return await _body(response)
         except Unfetchable as error:
@@ -107,7 +107,7 @@ class Downloader:
         except TimeoutError:
             raise Unfetchable("timeout", passing=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _named(error) from None
+            raise _unfetchable_of_error(error) from None
 
 
 def _address_in(host: str) -> str | None:
@@ -120,7 +120,7 @@ def _address_in(host: str) -> str | None:
         return None
 
 
-def _checked(url: str) -> URL:
+def _fetchable_url(url: str) -> URL:
     """Parse a URL; raises Unfetchable unless it is HTTP(S), with a host, without credentials. The guard checks more."""
     try:
         scheme, target = urlsplit(url).scheme, URL(url)
@@ -135,7 +135,7 @@ def _checked(url: str) -> URL:
     return target
 
 
-def _joined(base: str, place: str) -> str:
+def _redirect_target(base: str, place: str) -> str:
     try:
         return urljoin(base, place)
     except ValueError:
@@ -181,7 +181,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(data)
 
 
-def _named(error: Exception) -> Unfetchable:
+def _unfetchable_of_error(error: Exception) -> Unfetchable:
     """The reject reason of a network error."""
     causes = _causes(error)
     if any(isinstance(cause, RefusedAddress) for cause in causes):

@@ -38,7 +38,7 @@ async def open_fetch(
 
     async def fetch(source: str) -> bytes:
         if source.startswith("miniature/"):
-            return _drawn(source)
+            return _miniature_png(source)
         if is_local(source):
             return await asyncio.to_thread(read_local, source, cells)
         if not source.startswith(("http:", "https:")):
@@ -63,6 +63,6 @@ async def open_fetch(
         downloads.close()
 
 
-def _drawn(source: str) -> bytes:
+def _miniature_png(source: str) -> bytes:
     _, seed, position, number, kind = source.split("/")
     return world.png(world.draw(world.scene(int(position), int(number), int(seed), live=kind == "live")))

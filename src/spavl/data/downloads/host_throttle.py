@@ -35,7 +35,7 @@ class HostThrottle:
                 yield
         finally:
             host.users -= 1
-            asyncio.get_running_loop().call_later(self._left(host), self._forget, name)
+            asyncio.get_running_loop().call_later(self._seconds_until_free(host), self._forget, name)
 
     def pause(self, name: str, seconds: float) -> None:
         """Send no request to a host for some seconds, at most a minute, after it reported overload."""
@@ -43,10 +43,10 @@ class HostThrottle:
             wait = min(max(seconds, 0.0), _LONGEST_PAUSE)
             host.free_at = max(host.free_at, asyncio.get_running_loop().time() + wait)
 
-    def _left(self, host: _Host) -> float:
+    def _seconds_until_free(self, host: _Host) -> float:
         return max(0.0, host.free_at - asyncio.get_running_loop().time())
 
     def _forget(self, name: str) -> None:
         host = self._hosts.get(name)
-        if host and not host.users and not self._left(host):
+        if host and not host.users and not self._seconds_until_free(host):
             del self._hosts[name]

@@ -63,7 +63,7 @@ class RowGroupSpool:
     def _put_aside(self, path: str, column: str, around: range) -> dict[int, _SpoolFile]:
         places: dict[int, _SpoolFile] = {}
         offset = self._file.seek(0, 2)
-        for row in sorted({row for row in self._wanted[path, column] if row in around}):
+        for row in sorted({row for row in self._listed_rows[path, column] if row in around}):
             try:
                 data = self._cells.get(path, column, row)
             except Unfetchable as error:
@@ -75,7 +75,7 @@ class RowGroupSpool:
         return places
 
     @cached_property
-    def _wanted(self) -> Mapping[tuple[str, str], "array[int]"]:
+    def _listed_rows(self) -> Mapping[tuple[str, str], "array[int]"]:
         rows: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
         for source in self._listed():
             if place := cell_at(source):

@@ -25,14 +25,14 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
     settings = context.settings
     limits = WorkerLimits(settings.worker_timeout, int(settings.worker_gb * 2**30))
 
-    def listed() -> Iterator[str]:
+    def candidate_sources() -> Iterator[str]:
         yield from (candidate.source for candidate in context.run.read("sourcing", Candidate))
 
     async with (
         open_scoring(settings) as scoring,
         open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
         open_fetch(
-            settings.fetch, context.run.path / "downloads", max(context.in_flight, workers.room), listed
+            settings.fetch, context.run.path / "downloads", max(context.in_flight, workers.room), candidate_sources
         ) as fetch,
     ):
         context = dataclasses.replace(context, in_flight=max(context.in_flight, workers.room))

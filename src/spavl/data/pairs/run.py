@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from spavl.data.pairs.config import SPEC, PairsConfig
 from spavl.data.pairs.notes import PairsNotes
-from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed, bags_of
+from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed_pairs, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.records import Pair, Question, Verdict
 from spavl.stages.context import RowResult, StageContext, reject
@@ -18,7 +18,7 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
     verdicts = context.run.lookup("verdicts", Verdict, by="question_id")
     questions = context.run.lookup("questions", Question)
 
-    def answered() -> Iterator[Question]:
+    def questions_with_verdicts() -> Iterator[Question]:
         return (question for question in context.run.read("questions", Question) if question.id in verdicts)
 
     measured = measure_tiers(context.run.read("verdicts", Verdict), questions, settings.tier_edges)
@@ -40,7 +40,9 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
     def conclude() -> PairsNotes:
         return PairsNotes(tiers=tuple(tier.as_notes() for tier in measured))
 
-    return await run_rows(context, SPEC, answered(), sum(1 for _ in answered()), work, conclude)
+    return await run_rows(
+        context, SPEC, questions_with_verdicts(), sum(1 for _ in questions_with_verdicts()), work, conclude
+    )
 
 
 def draw_pairs(
@@ -50,7 +52,7 @@ def draw_pairs(
     rng = random.Random(seed)
     drawn: dict[frozenset[str], tuple[Strategy, Two]] = {}
     for strategy in strategies:
-        new = [two for two in allowed(strategy, answers) if _key(two) not in drawn]
+        new = [two for two in allowed_pairs(strategy, answers) if _key(two) not in drawn]
         for two in rng.sample(new, min(per_question, len(new))):
             # The order of the two answers must not reveal which one is safer.
             drawn[_key(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])

@@ -31,7 +31,7 @@ class TieredAnswer(NamedTuple):
 Two = tuple[TieredAnswer, TieredAnswer]
 
 
-def allowed(strategy: Strategy, answers: Sequence[TieredAnswer]) -> list[Two]:
+def allowed_pairs(strategy: Strategy, answers: Sequence[TieredAnswer]) -> list[Two]:
     """Every pair of answers that the strategy allows."""
     return STRATEGIES[strategy](list(combinations(answers, 2)))
 

@@ -113,7 +113,7 @@ class QuestionWriter:
                 language=self.language,
                 earlier=earlier,
             )
-            found, reason = await self._judged(subject, draft)
+            found, reason = await self._check_draft(subject, draft)
             written = WrittenQuestion(text, reply.call, reason, found, attempt + 1)
             if written.fault is None:
                 break
@@ -126,7 +126,9 @@ class QuestionWriter:
         found = await check(self.checker.model, self.checker.prompts, image, category, text)
         return found, "unchecked" if found is None else None
 
-    async def _judged(self, subject: QuestionSubject, draft: QuestionDraft) -> tuple[QuestionCheck | None, str | None]:
+    async def _check_draft(
+        self, subject: QuestionSubject, draft: QuestionDraft
+    ) -> tuple[QuestionCheck | None, str | None]:
         """The checker's answer and the reject reason. The quality checks run first, because they cost nothing."""
         if reason := first_fault(draft):
             return None, reason

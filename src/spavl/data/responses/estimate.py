@@ -1,7 +1,7 @@
 """Cost estimate: the pool's calls."""
 
 from spavl.data.responses.config import ResponsesConfig
-from spavl.data.responses.run import request_to, responders_of, spelled
+from spavl.data.responses.run import decoding_settings, request_to, responders_of
 from spavl.records import Image, Question, Response
 from spavl.stages.cost_model import CostContext, WeightedRow, subsample_rows
 
@@ -25,7 +25,9 @@ async def responses(context: CostContext[ResponsesConfig]) -> list[WeightedRow[R
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
+                decoding=decoding_settings(
+                    context.models.request_as_sent(responder.model, request, responder), reply.without
+                ),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )

@@ -104,7 +104,7 @@ def check_complete(pool: ResponderPool, responders: Sequence[Responder]) -> None
         width = max(len(responder.name) for responder in without_address) + 2
         for responder in without_address:
             quoted = f'"{responder.name}"'.ljust(width)
-            lines.append(f'{quoted} = "http://HOST:PORT/v1"  # {_told(responder)}')
+            lines.append(f'{quoted} = "http://HOST:PORT/v1"  # {_needs_in_words(responder)}')
         lines.append("")
     names = ", ".join(f'"{responder.name}"' for responder in lacking)
     lines.append(f"or leave them out: responses.without = [{names}]")
@@ -112,5 +112,5 @@ def check_complete(pool: ResponderPool, responders: Sequence[Responder]) -> None
     raise ConfigError(what, where="responses.pool", then="\n         ".join(lines))
 
 
-def _told(responder: Responder) -> str:
+def _needs_in_words(responder: Responder) -> str:
     return f"gone: {responder.needs}" if responder.runs == "gone" else responder.needs

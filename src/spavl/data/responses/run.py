@@ -56,7 +56,9 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(context.models.request_as_sent(responder.model, request, responder), reply.without),
+                decoding=decoding_settings(
+                    context.models.request_as_sent(responder.model, request, responder), reply.without
+                ),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )
@@ -96,7 +98,7 @@ def request_to(responder: Responder, settings: ResponsesConfig, image: ImageData
     )
 
 
-def spelled(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
+def decoding_settings(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
     """The decoding settings that were sent to the server, as strings to store with the answer."""
     names = [name for name in ("temperature", "top_p", "max_tokens", "seed") if name not in without]
     more = json.loads(request.more or "{}")

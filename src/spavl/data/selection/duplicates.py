@@ -118,7 +118,7 @@ def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:
     for chosen in itertools.combinations(range(len(widths)), len(widths) - most_bits):
         others = [block for block in range(len(widths)) if block not in chosen]
         order = [(lows[block], widths[block]) for block in (*others, *chosen)]
-        moved = _moved(hashes, order)
+        moved = _permute_blocks(hashes, order)
         moved.sort()
         low = sum(widths[block] for block in others)
         # A pair is reported only for the first choice of blocks in which it is equal, and so only once.
@@ -159,7 +159,7 @@ def _near_neighbours(
         places = np.concatenate(goes_on)
 
 
-def _moved(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
+def _permute_blocks(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
     """Permute blocks of bits. `order` has the lowest bit and the width of each block, from the new lowest block up."""
     moved = np.empty_like(hashes)
     # In pieces that stay in the processor's cache from one block to the next.
@@ -176,7 +176,7 @@ def _moved(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
 def _moved_back(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
     places = itertools.accumulate((width for _, width in order), initial=0)
     back = sorted((low, place, width) for (low, width), place in zip(order, places, strict=False))
-    return _moved(hashes, [(place, width) for _, place, width in back])
+    return _permute_blocks(hashes, [(place, width) for _, place, width in back])
 
 
 def _mask(low: int, width: int) -> np.uint64:

@@ -75,7 +75,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
                 rows.append(_image(twin, split, rows[-1].id, twin.downloaded.measures))
         rejects = [reject(each.candidate, "removed", each.candidate.source) for each in removed]
         unused = by_place.keys() - chosen.keys()
-        rejects += [_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
+        rejects += [_reject_of_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
         return RowResult(rows, rejects)
 
     return await run_rows(context, SPEC, categories, len(categories), work, lambda: _conclude(context, categories))
@@ -130,7 +130,7 @@ async def _ask(
     return [word for word in words if not isinstance(word, BaseException)]
 
 
-def _unused(
+def _reject_of_unused(
     place: int, found: FetchedCandidate, stock: ImagePool, choice: Selection, sources: Mapping[int, str]
 ) -> Reject:
     """The reject of an unused image: it is irrelevant, a (near) duplicate of a used one, or over the quota."""

@@ -77,7 +77,8 @@ class Catalogue:
                     "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
                 )
                 database.executemany(
-                    "INSERT INTO words (rowid, text) VALUES (?, ?)", ((k, spaced(row.caption)) for k, row in numbered)
+                    "INSERT INTO words (rowid, text) VALUES (?, ?)",
+                    ((k, separate_characters(row.caption)) for k, row in numbered),
                 )
                 database.executemany(
                     "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, SkippedEntry)]
@@ -121,7 +122,7 @@ class Catalogue:
     def count(self) -> int:
         return int(self.database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
 
-    def captioned(self) -> int:
+    def caption_count(self) -> int:
         """The number of entries with a caption."""
         return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
 
@@ -129,9 +130,9 @@ class Catalogue:
     model = ""
 
     def found_any(self) -> bool:
-        return self.captioned() > 0
+        return self.caption_count() > 0
 
-    def skipped(self, most: int) -> list[SkippedEntry]:
+    def skipped_entries(self, most: int) -> list[SkippedEntry]:
         return [
             SkippedEntry(*row) for row in self.database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))
         ]
@@ -158,7 +159,7 @@ def _each_once(found: Iterator[tuple[int, SearchHit]]) -> Iterator[SearchHit]:
             yield hit
 
 
-def spaced(text: str) -> str:
+def separate_characters(text: str) -> str:
     """The text with spaces around each character of the scripts that write without spaces."""
     return _UNSPACED.sub(r" \1 ", text)
 
@@ -178,7 +179,7 @@ def _most_of(term: str) -> str:
 
 def _phrases(term: str) -> list[str]:
     """The words of a term, each once. The characters of a word in an unspaced script form a phrase."""
-    parts = (re.findall(r"\w+", spaced(word)) for word in term.split())
+    parts = (re.findall(r"\w+", separate_characters(word)) for word in term.split())
     return list(dict.fromkeys(f'"{" ".join(words)}"' for words in parts if words))
 
 

@@ -38,7 +38,7 @@ Embed = Callable[[Group], Awaitable[list[StoredVector]]]
 async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
     async def embed(group: Group) -> list[StoredVector]:
         found = await asyncio.to_thread(clip.texts, [entry.caption for _, entry in group])
-        return [StoredVector(number, _packed(vector)) for (number, _), vector in zip(group, found, strict=True)]
+        return [StoredVector(number, _vector_bytes(vector)) for (number, _), vector in zip(group, found, strict=True)]
 
     await _fill(vectors, embed, screen, total, _TEXTS_AT_ONCE, captioned=True)
 
@@ -57,7 +57,7 @@ async def embed_images(vectors: VectorStore, clip: Clip, screen: Screen, total: 
             if fit:
                 async with one_at_a_time:
                     made |= zip(fit, await asyncio.to_thread(clip.images, list(fit.values())), strict=True)
-            return [_kept(number, made.get(number), looks.get(number)) for number, _ in group]
+            return [_stored_vector(number, made.get(number), looks.get(number)) for number, _ in group]
 
         await _fill(vectors, embed, screen, total, _IMAGES_AT_ONCE, captioned=False)
 
@@ -74,13 +74,13 @@ async def _fill(
                     bar.advance(rejected=row.vector is None)
 
 
-def _kept(number: int, vector: Vector | None, look: Pixels | str | None) -> StoredVector:
+def _stored_vector(number: int, vector: Vector | None, look: Pixels | str | None) -> StoredVector:
     if vector is not None:
-        return StoredVector(number, _packed(vector))
+        return StoredVector(number, _vector_bytes(vector))
     return StoredVector(number, None, look if isinstance(look, str) else "broken_embedding")
 
 
-def _packed(vector: Vector) -> bytes:
+def _vector_bytes(vector: Vector) -> bytes:
     return vector.astype(np.float16).tobytes()
 
 
@@ -116,10 +116,10 @@ async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
 
 def shaped_all(form: ClipPreprocess, shard: Sequence[bytes]) -> list[Pixels | str]:
     """Runs in a worker: each image preprocessed for the model, or the reason why it cannot be decoded."""
-    return [_decoded(form, data) for data in shard]
+    return [_pixels_or_fault(form, data) for data in shard]
 
 
-def _decoded(form: ClipPreprocess, data: bytes) -> Pixels | str:
+def _pixels_or_fault(form: ClipPreprocess, data: bytes) -> Pixels | str:
     try:
         return resize_and_crop(decode(data).pixels, form)
     except Undecodable as error:

@@ -44,7 +44,7 @@ def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
     try:
         there = HfApi().dataset_info(name, revision=revision or None, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}
-        wanted = _wanted(sizes)
+        wanted = _download_patterns(sizes)
         _check(source, sizes, wanted, max_gb)
         snapshot_download(name, repo_type="dataset", revision=there.sha, allow_patterns=wanted, local_dir=place)
     except ConfigError:
@@ -56,7 +56,7 @@ def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
     return fetched
 
 
-def _wanted(names: Collection[str]) -> list[str]:
+def _download_patterns(names: Collection[str]) -> list[str]:
     """Patterns of the files to download. Text files are included only if there are images that they may describe."""
     images = any(name.lower().endswith(IMAGES) for name in names)
     return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if images else [])]

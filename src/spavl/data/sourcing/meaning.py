@@ -49,7 +49,7 @@ class EmbeddingSearch:
     async def build(self, screen: Screen) -> None:
         """Compute the missing vectors, and build the index over all vectors."""
         if self._settings.search_by == "captions":
-            await embed_captions(self._vectors, self._clip, screen, self._catalogue.captioned())
+            await embed_captions(self._vectors, self._clip, screen, self._catalogue.caption_count())
         else:
             await embed_images(self._vectors, self._clip, screen, self._catalogue.count())
         state = content_hash([self._maker, self._catalogue.states()])
@@ -84,8 +84,8 @@ class EmbeddingSearch:
     def found_any(self) -> bool:
         return len(self._vectors) > 0
 
-    def skipped(self, most: int) -> list[SkippedEntry]:
-        return [*self._catalogue.skipped(most), *self._vectors.skipped(most)][:most]
+    def skipped_entries(self, most: int) -> list[SkippedEntry]:
+        return [*self._catalogue.skipped_entries(most), *self._vectors.skipped_entries(most)][:most]
 
     def reasons(self) -> dict[str, int]:
         return dict(sorted((Counter(self._catalogue.reasons()) + Counter(self._vectors.reasons())).items()))

@@ -22,7 +22,7 @@ async def run(context: StageContext[SourcingConfig]) -> Manifest:
     source = open_source(context.settings, context.seed, categories)
     revision = packed = None
     if isinstance(source, HubSource):
-        source, fetched = source.fetched(context.run.path / "hub", categories)
+        source, fetched = source.fetch_dataset(context.run.path / "hub", categories)
         revision, packed = fetched.revision, fetched.packed
         if packed:
             context.screen.say(f"candidates: {packed} packed archives were left on the hub{_UNPACK}")
@@ -34,7 +34,7 @@ async def run(context: StageContext[SourcingConfig]) -> Manifest:
         return await _list(context, source, categories, SourcingNotes(revision=revision, packed_on_hub=packed))
     folder = context.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
-        searched = await source.indexed(catalogue, context.settings, folder, context.screen, context.run.state_of)
+        searched = await source.build_index(catalogue, context.settings, folder, context.screen, context.run.state_of)
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             context.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")

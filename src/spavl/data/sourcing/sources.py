@@ -104,7 +104,7 @@ class Search(Protocol):
 
     def found_any(self) -> bool: ...
 
-    def skipped(self, most: int) -> list[SkippedEntry]: ...
+    def skipped_entries(self, most: int) -> list[SkippedEntry]: ...
 
     def reasons(self) -> dict[str, int]: ...
 
@@ -122,19 +122,19 @@ class SearchedSource:
         for rank, hit in enumerate(hits):
             yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
         if category.position == 0:
-            yield from self._search.skipped(_MOST_TOLD)
+            yield from self._search.skipped_entries(_MOST_TOLD)
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         yield from ()
 
 
 class UnsortedSource:
-    """Shards of unsorted images. They can be searched after `indexed` has built an index of them."""
+    """Shards of unsorted images. They can be searched after `build_index` has built an index of them."""
 
     def __init__(self, path: Path, shards: Sequence[SourceShard]) -> None:
         self._path, self._shards = path, shards
 
-    async def indexed(
+    async def build_index(
         self, catalogue: Catalogue, settings: SourcingConfig, folder: Path, screen: Screen, look: Look
     ) -> SearchedSource:
         catalogue.build(self._shards, RowLimits(settings.max_unsafe, settings.min_side), screen, look)
@@ -173,7 +173,9 @@ class HubSource:
     def __init__(self, name: str, max_gb: float) -> None:
         self._name, self._most_gb = name, max_gb
 
-    def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | UnsortedSource, hub.HubDataset]":
+    def fetch_dataset(
+        self, folder: Path, categories: Sequence[Category]
+    ) -> "tuple[Source | UnsortedSource, hub.HubDataset]":
         fetched = hub.fetch(self._name, folder, self._most_gb)
         return _on_disk(fetched.place, categories), fetched
 
@@ -192,14 +194,16 @@ def open_source(
 ) -> Source | UnsortedSource | HubSource:
     """Open the source of these settings; raises ConfigError if it cannot serve these leaves. Reads no image yet."""
     _check_search(settings)
-    source = _opened(settings, seed, categories)
+    source = _source_of_settings(settings, seed, categories)
     if settings.search_by != "words" and not isinstance(source, UnsortedSource | HubSource):
         then = "leave sourcing.search_by and search_model out, or give images that are not sorted"
         raise ConfigError("its images are sorted by leaf, so none is searched for", where=settings.source, then=then)
     return source
 
 
-def _opened(settings: SourcingConfig, seed: int, categories: Sequence[Category]) -> Source | UnsortedSource | HubSource:
+def _source_of_settings(
+    settings: SourcingConfig, seed: int, categories: Sequence[Category]
+) -> Source | UnsortedSource | HubSource:
     if settings.source.startswith(hub.PREFIX):
         return HubSource(settings.source, settings.max_gb)
     if settings.source != MINIATURE:

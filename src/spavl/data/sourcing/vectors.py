@@ -54,7 +54,7 @@ class VectorStore:
         query = "SELECT id, vector FROM vectors WHERE maker = ? AND vector IS NOT NULL ORDER BY id"
         yield from self._database.execute(query, (self._maker,))
 
-    def skipped(self, most: int) -> list[SkippedEntry]:
+    def skipped_entries(self, most: int) -> list[SkippedEntry]:
         query = (
             "SELECT source, reason FROM vectors JOIN entries USING (id) "
             "WHERE maker = ? AND reason IS NOT NULL ORDER BY id LIMIT ?"

@@ -45,7 +45,7 @@ def as_faults(table: Mapping[str, Any], error: ValidationError) -> list[str]:
         elif each["type"] == "too_short":
             what = f"{keys[-1]} is empty; there must be one at least"
         else:
-            what = f"{keys[-1]}: {each['msg'].removeprefix('Value error, ').lower()} (got {_quoted(each['input'])})"
+            what = f"{keys[-1]}: {each['msg'].removeprefix('Value error, ').lower()} (got {_short_json(each['input'])})"
         faults.append(f"{where}: {what}" if where else what)
     return faults
 
@@ -97,7 +97,7 @@ def place(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
             break
         raw = _child(raw, key, steps[1])
         name = raw.get("name") if isinstance(raw, Mapping) else None
-        words.append(f"{kind} {steps[1] + 1}" + (f" {_quoted(name)}" if isinstance(name, str) else ""))
+        words.append(f"{kind} {steps[1] + 1}" + (f" {_short_json(name)}" if isinstance(name, str) else ""))
         steps = steps[2:]
     return " > ".join(words)
 
@@ -125,7 +125,7 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", folder_name(name)).casefold()
 
 
-def _quoted(value: object) -> str:
+def _short_json(value: object) -> str:
     """The value as JSON on one line, cut after 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:60]}…"

@@ -7,7 +7,7 @@ responder is paid.
 from spavl.data.verdicts.config import QUESTIONS, VerdictsConfig
 from spavl.data.verdicts.contradictions import (
     contradictions,
-    labelled,
+    labelled_question,
     sentences_on,
     stop_at_contradictions,
     verdict_on,
@@ -43,7 +43,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         every = (
             (verdict, questions[verdict.question_id]) for verdict in context.run.read(QUESTIONS.stage, QuestionVerdict)
         )
-        found = [labelled(verdict, question, images[question.image_id]) for verdict, question in every]
+        found = [labelled_question(verdict, question, images[question.image_id]) for verdict, question in every]
         stop_at_contradictions(found, settings.most_contradicted, guard.name)
         for sentence in sentences_on(found):
             context.screen.say(f"warning: {sentence}")

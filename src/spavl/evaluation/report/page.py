@@ -75,7 +75,7 @@ def environment() -> Environment:
         "p_value": formatting.p_value,
         "percent": formatting.percent,
         "plain": formatting.plain,
-        "spaced": formatting.spaced,
+        "spaced": formatting.name_in_words,
         "points": lambda gap: f"{signed(gap)} ({signed_interval(gap)})",
         "ends_or_open": _ends_or_open,
         "is_finite": math.isfinite,
@@ -121,7 +121,7 @@ def letter(row: ModelRow) -> str:
 def rate_row(name: str, cell: RateCell | None, of: str, even: bool = False) -> Markup:
     if cell and cell.withheld:
         return charts.interval_row(f"{name} withheld: {cell.withheld}", [], reference=0.5 if even else None)
-    label = formatting.described(name, cell.rate if cell else None)
+    label = formatting.estimate_in_words(name, cell.rate if cell else None)
     marks = [charts.ChartMark(of, cell.rate)] if cell else []
     return charts.interval_row(label, marks, reference=0.5 if even else None)
 
@@ -136,7 +136,7 @@ def signed_interval(gap: Estimate) -> str:
 
 
 def _group_row(title: str, group: RateGroup) -> Markup:
-    rates = "; ".join(formatting.described(row.model, rate) for row, rate in group.rates)
+    rates = "; ".join(formatting.estimate_in_words(row.model, rate) for row, rate in group.rates)
     return charts.interval_row(
         f"{title}, {group.name}: {rates}", [charts.ChartMark(arm(row), rate) for row, rate in group.rates]
     )

@@ -79,7 +79,7 @@ def _environment() -> Environment:
         "p_value": formatting.p_value,
         "percent": formatting.percent,
         "plain": formatting.plain,
-        "spaced": formatting.spaced,
+        "spaced": formatting.name_in_words,
         "strength": formatting.strength,
     }
     environment.globals |= {
@@ -98,7 +98,7 @@ def _environment() -> Environment:
 def _measure_row(measure: BeforeAfterRate, place: str) -> Markup:
     """One rate before and after, on separate lines so that close values do not hide each other."""
     told = "; ".join(
-        formatting.described(f"{arm} training", estimate)
+        formatting.estimate_in_words(f"{arm} training", estimate)
         for arm, estimate in (("before", measure.before), ("after", measure.after))
     )
     marks = [
@@ -109,12 +109,12 @@ def _measure_row(measure: BeforeAfterRate, place: str) -> Markup:
 
 
 def _help_row(estimate: Estimate) -> Markup:
-    title = formatting.described("Help win rate of the answers after training", estimate)
+    title = formatting.estimate_in_words("Help win rate of the answers after training", estimate)
     return charts.interval_row(title, [charts.ChartMark("after", estimate)], reference=0.5)
 
 
 def _responder_row(responder: ResponderSummary) -> Markup:
-    title = formatting.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
+    title = formatting.estimate_in_words(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
     return charts.interval_row(title, [charts.ChartMark("only", responder.unsafe)])
 
 
@@ -124,13 +124,13 @@ def _unsafe_row(dataset: DatasetSummary) -> Markup:
         ("before", "rejected", dataset.rejected_unsafe),
         ("after", "chosen", dataset.chosen_unsafe),
     )
-    told = "; ".join(formatting.described(f"{side} answers", estimate) for _, side, estimate in sides)
+    told = "; ".join(formatting.estimate_in_words(f"{side} answers", estimate) for _, side, estimate in sides)
     marks = [charts.ChartMark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
     return charts.interval_row(f"Unsafe answers in the data set: {told}", marks)
 
 
 def _signal_row(signal: BiasSignal) -> Markup:
-    title = formatting.described(signal.title, signal.share)
+    title = formatting.estimate_in_words(signal.title, signal.share)
     return charts.interval_row(title, [charts.ChartMark("only", signal.share)], reference=signal.even)
 
 

@@ -18,7 +18,7 @@ IMAGE_MARK = "<image>"
 _MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 
 
-def unmarked(text: str) -> str:
+def break_image_marks(text: str) -> str:
     return _MARK.sub(r"\1 \2 \3", text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, unmarked, write_image, write_json_lines
+from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, break_image_marks, write_image, write_json_lines
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -27,9 +27,9 @@ def export(run: RunFolder, out: Path) -> dict[str, int]:
 def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
-            "conversations": [{"from": "human", "value": IMAGE_MARK + unmarked(sample.question)}],
-            "chosen": {"from": "gpt", "value": unmarked(sample.chosen)},
-            "rejected": {"from": "gpt", "value": unmarked(sample.rejected)},
+            "conversations": [{"from": "human", "value": IMAGE_MARK + break_image_marks(sample.question)}],
+            "chosen": {"from": "gpt", "value": break_image_marks(sample.chosen)},
+            "rejected": {"from": "gpt", "value": break_image_marks(sample.rejected)},
             "images": [write_image(out, "images", sample.blob, run.blobs)],
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, unmarked, write_image, write_json_array
+from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, break_image_marks, write_image, write_json_array
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -23,7 +23,7 @@ def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
             "id": sample.id,
             "image": write_image(out, "images", sample.blob, run.blobs),
             "conversations": [
-                {"from": "human", "value": f"{IMAGE_MARK}\n{unmarked(sample.question)}"},
-                {"from": "gpt", "value": unmarked(sample.chosen)},
+                {"from": "human", "value": f"{IMAGE_MARK}\n{break_image_marks(sample.question)}"},
+                {"from": "gpt", "value": break_image_marks(sample.chosen)},
             ],
         }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, unmarked, write_image, write_json_lines
+from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, break_image_marks, write_image, write_json_lines
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -21,9 +21,9 @@ def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
             "messages": [
-                {"role": "user", "content": IMAGE_MARK + unmarked(sample.question)},
-                {"role": "assistant", "content": unmarked(sample.chosen)},
+                {"role": "user", "content": IMAGE_MARK + break_image_marks(sample.question)},
+                {"role": "assistant", "content": break_image_marks(sample.chosen)},
             ],
-            "rejected_response": unmarked(sample.rejected),
+            "rejected_response": break_image_marks(sample.rejected),
             "images": [write_image(out, "images", sample.blob, run.blobs)],
         }

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import SPLITS, unmarked, write_image, write_json_array
+from spavl.publishing.exports.common import SPLITS, break_image_marks, write_image, write_json_array
 from spavl.publishing.finished import categories_of, samples_of
 from spavl.records import QuestionKind, Split
 from spavl.store import RunFolder
@@ -51,7 +51,7 @@ def _rows(run: RunFolder, out: Path, split: Split, keyword: str) -> Iterator[dic
             yield {
                 "id": number,
                 "image": image.removeprefix("images/"),
-                "question": unmarked(sample.question),
-                "chosen": unmarked(sample.chosen),
-                "rejected": unmarked(sample.rejected),
+                "question": break_image_marks(sample.question),
+                "chosen": break_image_marks(sample.chosen),
+                "rejected": break_image_marks(sample.rejected),
             }

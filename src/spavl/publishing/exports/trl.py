@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from spavl.data.dataset.shards import IMAGE, image_of, write_shards
-from spavl.publishing.exports.common import SPLITS, unmarked
+from spavl.publishing.exports.common import SPLITS, break_image_marks
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -28,7 +28,7 @@ def _rows(run: RunFolder, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
             "images": [image_of(sample.blob, run.blobs)],
-            "prompt": [{"role": "user", "content": unmarked(sample.question)}],
-            "chosen": [{"role": "assistant", "content": unmarked(sample.chosen)}],
-            "rejected": [{"role": "assistant", "content": unmarked(sample.rejected)}],
+            "prompt": [{"role": "user", "content": break_image_marks(sample.question)}],
+            "chosen": [{"role": "assistant", "content": break_image_marks(sample.chosen)}],
+            "rejected": [{"role": "assistant", "content": break_image_marks(sample.rejected)}],
         }

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, audited
+from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, find_leaks
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.notes import DroppedPrompts, ImportNotes
@@ -30,7 +30,7 @@ from spavl.publishing.importing.sources import (
     rows_of,
     unread_of,
 )
-from spavl.publishing.importing.tidied import known, without_stray_end
+from spavl.publishing.importing.tidied import literal_or_none, without_stray_end
 from spavl.records import (
     Category,
     Contrast,
@@ -116,9 +116,9 @@ class ImportedData:
             image_id=image.id,
             question_id=content_hash(["Question", image.id, question])[:32],
             preference_id="",
-            kind=fact.kind if fact else known(row.more.get("kind"), QuestionKind) or "unknown",
+            kind=fact.kind if fact else literal_or_none(row.more.get("kind"), QuestionKind) or "unknown",
             harmful=harmful if isinstance(harmful := row.more.get("harmful"), bool) else None,
-            contrast=known(row.more.get("contrast"), Contrast) or "unknown",
+            contrast=literal_or_none(row.more.get("contrast"), Contrast) or "unknown",
             question=question,
             chosen=chosen,
             rejected=rejected,
@@ -225,7 +225,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         splits = {split for _, split, _ in files_of(folder)}
         made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar, closing(made):
-            run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
+            run.write_rows("dataset", Sample, made.samples(_rows_with_progress(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
         leaks, repeated = _audit(run, made, settings)
         _write(run, "taxonomy", Category, made.categories(), origin)
@@ -317,7 +317,7 @@ def _audit(run: RunFolder, made: ImportedData, settings: DatasetConfig) -> LeakA
     for sample in run.read("dataset", Sample):
         asked[sample.question_id] = AuditedQuestion(sample.question_id, sample.image_id, sample.question)
     with open_details(run.blobs.get) as details:
-        found = audited(made.images.values(), asked.values, settings.leaks, details.alike)
+        found = find_leaks(made.images.values(), asked.values, settings.leaks, details.alike)
     write_text(run.path / "leaks.jsonl", found.as_lines())
     if found.leaks and settings.leaks.drop:
         leaking = {leak.one.id: leak.reason for leak in found.leaks}
@@ -355,7 +355,7 @@ def _finish(
     )
 
 
-def _told(rows: Iterator[ImportedRow], advance: Callable[[], None]) -> Iterator[ImportedRow]:
+def _rows_with_progress(rows: Iterator[ImportedRow], advance: Callable[[], None]) -> Iterator[ImportedRow]:
     for row in rows:
         yield row
         advance()
@@ -375,7 +375,7 @@ def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Pub
         said = row.more.get("preference_votes") or row.more.get("published_reasons") or ()
         reasons = tuple(map(str, said)) if isinstance(said, list | tuple) else ()
         labels = [
-            known(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
+            literal_or_none(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
             for side in ("chosen", "rejected")
         ]
     return Published(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])

@@ -189,10 +189,10 @@ def rows_of(folder: Path) -> Iterator[ImportedRow]:
             if file.suffix == ".jsonl" and not is_encodable(row.cells):
                 yield ImportedRow(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
-            yield ImportedRow(split, harmful, _images(row, column, folder), *_answered(row.cells), dict(row.cells))
+            yield ImportedRow(split, harmful, _images(row, column, folder), *_pair_of_cells(row.cells), dict(row.cells))
 
 
-def _answered(cells: Mapping[str, Any]) -> ConversationPair:
+def _pair_of_cells(cells: Mapping[str, Any]) -> ConversationPair:
     try:
         return answered_of(cells)
     except (TypeError, AttributeError, ValueError, LookupError):

@@ -15,6 +15,6 @@ def without_stray_end(text: str) -> str:
     return text[: found.start()].rstrip()
 
 
-def known(value: Any, kind: Any) -> Any:
+def literal_or_none(value: Any, kind: Any) -> Any:
     """The value if it is one of the strings of the Literal type `kind`; else None."""
     return value if isinstance(value, str) and value in get_args(kind) else None

@@ -26,7 +26,7 @@ class ConversationTurn(NamedTuple):
     shows: bool = False
     is_amid: bool = False
 
-    def said(self) -> tuple[str, str]:
+    def role_and_text(self) -> tuple[str, str]:
         return self.role, self.text
 
 
@@ -55,13 +55,13 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
     asked, chosen, rejected = ([turn for turn in each if turn.role != "system"] for each in (asked, chosen, rejected))
     # Without a prompt column, the prompt is the common beginning of both conversations. With one, they may repeat it.
     asked = asked or chosen[:-1]
-    alike: tuple[list[tuple[str, str]], ...] = ([], [turn.said() for turn in asked])
-    is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
+    alike: tuple[list[tuple[str, str]], ...] = ([], [turn.role_and_text() for turn in asked])
+    is_of_one = all([turn.role_and_text() for turn in each[:-1]] in alike for each in (chosen, rejected))
     first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else ConversationTurn("", "")
     if not first.shows and not isinstance(row.get("question"), str):
         # A question in its own column, or with its image as a separate part, has no image mark: text that looks like
         # one belongs to the question.
-        first = _unmarked(first)
+        first = _without_image_mark(first)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
     answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
     others = [each[-1].role for each in (chosen, rejected) if each and each[-1].role != "assistant"]
@@ -98,7 +98,7 @@ def _last(turns: Sequence[ConversationTurn], cell: Any) -> str | None:
     return turns[-1].text if turns else "" if cell == "" else None
 
 
-def _unmarked(turn: ConversationTurn) -> ConversationTurn:
+def _without_image_mark(turn: ConversationTurn) -> ConversationTurn:
     """The turn without the first image mark in its text."""
     if _MARK not in turn.text:
         return turn

@@ -64,14 +64,14 @@ class MemoryEstimate(NamedTuple):
     # Tokens of the largest micro-batch that was measured.
     measured_tokens: int = 0
 
-    def sharded(self, processes: int) -> "MemoryEstimate":
+    def per_process(self, processes: int) -> "MemoryEstimate":
         """The memory of one process if the weights are sharded."""
         parts = (self.weights, self.gradients, self.optimizer)
         weights, gradients, optimizer = (-(-part // processes) for part in parts)
         return self._replace(weights=weights, gradients=gradients, optimizer=optimizer)
 
     @property
-    def needed(self) -> int:
+    def bytes_needed(self) -> int:
         return self.weights + self.gradients + self.optimizer + (self.activations or 0)
 
     @property
@@ -150,17 +150,17 @@ def estimate_training(
         of_step = step_statistics(map(objective.step_batches.step, range(objective.step_batches.steps_per_epoch)))
     memory, speed, correlation = _static_memory(skeleton, settings, quantized), None, None
     counted = trainable.count(skeleton)
-    if memory.needed < memory.available:
+    if memory.bytes_needed < memory.available:
         processor, model = load(settings, trusted)
         trainable.prepare(model, settings.trainable, image=image_inputs)
         # Few models can be traced as a whole without weights.
         unread = trainable.unread(model, settings.trainable)
         inputs = replace(inputs, model=model, processor=processor)
-        memory, speed, correlation = _measure(inputs, memory, tokens, objective.unprepared)
+        memory, speed, correlation = _measure(inputs, memory, tokens, objective.unprepared_share)
         counted = trainable.count(model)
     _say_what_stays_frozen(unread, without_lora, skeleton, screen)
     if settings.loop.shard:
-        memory = memory.sharded(distributed.process_count())
+        memory = memory.per_process(distributed.process_count())
     return TrainingEstimate(
         settings=settings,
         parameters=counted,

@@ -116,9 +116,10 @@ def _memory(estimate: TrainingEstimate) -> Iterator[str]:
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
     more = "" if memory.activations is not None else ", and the activations"
     each = f" for each of {estimate.processes} processes" if estimate.processes > 1 else ""
-    yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.available)}")
+    yield _line("", f"= {_bytes(memory.bytes_needed)}{more}{each}; this machine has {_bytes(memory.available)}")
     if fitting := memory.fitting_tokens:
-        yield _line("", f"A micro-batch of about {_rounded(fitting):,} tokens would fit: --max_tokens_per_microbatch.")
+        fits = f"A micro-batch of about {_two_significant_digits(fitting):,} tokens would fit"
+        yield _line("", f"{fits}: --max_tokens_per_microbatch.")
     if _is_too_much(memory):
         less = "LoRA (--trainable.language lora, or qlora) and bf16 (--loop.precision bf16) need less"
         yield _line(
@@ -136,13 +137,13 @@ def _elsewhere(settings: TrainingConfig) -> str:
     return f"PPO does not support sharded policies.{preset} --ppo.sampler lets a server sample."
 
 
-def _rounded(number: int) -> int:
+def _two_significant_digits(number: int) -> int:
     """To two significant digits."""
     return int(float(f"{number:.2g}"))
 
 
 def _is_too_much(memory: MemoryEstimate) -> bool:
-    return memory.needed >= memory.available
+    return memory.bytes_needed >= memory.available
 
 
 def _time(estimate: TrainingEstimate) -> Iterator[str]:

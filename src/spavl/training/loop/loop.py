@@ -54,21 +54,21 @@ class Checkpoints:
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[StepRecord]) -> None:
         weights, optimizer_state = get_state_dict(module, optimizer, options=_WHOLE)
-        weights = _trained(weights, module)
+        weights = _trained_weights(weights, module)
         if not is_first():
             return
         steps = [(step.number, step.metrics) for step in history]
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing_to(self.folder / _NAME.format(len(history))) as temporary:
             torch.save({"weights": weights, "optimizer": optimizer_state, "history": steps}, temporary)
-        for old in self._saved()[: -self._keep]:
+        for old in self._state_files()[: -self._keep]:
             old.unlink()
 
     def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[StepRecord]:
         """Load the last checkpoint that can be read, and return its steps; a damaged one is skipped."""
         if is_first():
             clear_unfinished(self.folder)
-        for path in reversed(self._saved()):
+        for path in reversed(self._state_files()):
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
             except _UNREADABLE:
@@ -98,7 +98,7 @@ class Checkpoints:
 
     def whole(self, module: nn.Module) -> dict[str, Any]:
         """The trained weights, gathered from all processes. All of them must call this."""
-        return _trained(get_model_state_dict(module, options=_WHOLE), module)
+        return _trained_weights(get_model_state_dict(module, options=_WHOLE), module)
 
     def keep_batch(self, step: int, batch: Any) -> Path:
         """Save a batch whose loss or gradient is not finite, for inspection."""
@@ -108,11 +108,11 @@ class Checkpoints:
             torch.save(batch, temporary)
         return path
 
-    def _saved(self) -> list[Path]:
+    def _state_files(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.state"))
 
 
-def _trained(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
+def _trained_weights(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
     """Only the trained weights. torch also returns frozen weights that have a second name, and four-bit scales."""
     named = module.named_parameters(remove_duplicate=False)
     trained = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}

@@ -62,10 +62,10 @@ class Throughput:
         self._is_cuda = self._device.type == "cuda"
         self._name = torch.cuda.get_device_name(self._device) if self._is_cuda else ""
         self._known = peak_of(self._name, self._kind)
-        self._fastest = self._known or self._measured()
+        self._fastest = self._known or self._measured_peak()
         self._train_flops, self._forward_flops = flops_per_token(model), 2 * _weights_per_token(model)
 
-    def _measured(self) -> float | None:
+    def _measured_peak(self) -> float | None:
         """The measured peak of a GPU. On a CPU a measurement depends on its other load, so there is none."""
         return measured_peak(self._device, self._kind) if self._is_cuda else None
 
@@ -80,7 +80,7 @@ class Throughput:
             return SpeedNotes()
         if self._known is None and self._fastest is not None:
             # The GPU may have been busy when it was first measured.
-            self._fastest = max(self._fastest, self._measured() or 0.0)
+            self._fastest = max(self._fastest, self._measured_peak() or 0.0)
         typical = round(statistics.median(step.seconds for step in timed), 4)
         metrics = self._metrics(timed)
         return SpeedNotes(

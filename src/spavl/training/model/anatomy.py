@@ -137,16 +137,16 @@ def read_of(model: Any, row: Mapping[str, Tensor]) -> set[str]:
     """
     with _as_followed(model):
         try:
-            return _named(model, _leaves([_logits(model, row)]))
+            return _parameter_names(model, _leaves([_logits(model, row)]))
         except _CANNOT_RUN:
             rest = {name for name, part in parts_of(model).items() if part != "vision"}
         try:
-            return _named(model, _leaves(_features(model, row))) | rest
+            return _parameter_names(model, _leaves(_features(model, row))) | rest
         except _CANNOT_RUN:
             return set(parts_of(model))
 
 
-def _named(model: nn.Module, found: set[int]) -> set[str]:
+def _parameter_names(model: nn.Module, found: set[int]) -> set[str]:
     return {name for name, parameter in model.named_parameters() if id(parameter) in found}
 
 
@@ -175,7 +175,7 @@ def _as_followed(model: Any) -> Iterator[None]:
 
 
 def _logits(model: Any, row: Mapping[str, Tensor]) -> Tensor:
-    logits: Tensor = model(**_given(model, row), use_cache=False).logits
+    logits: Tensor = model(**_row_on_device(model, row), use_cache=False).logits
     return logits
 
 
@@ -183,13 +183,13 @@ def _features(model: Any, row: Mapping[str, Tensor]) -> list[Tensor]:
     """The image features: those that are passed on to the language model, if they are known by name, else all."""
     seeing = model if hasattr(model, "get_image_features") else model.model
     wanted = inspect.signature(seeing.get_image_features).parameters
-    given = _given(model, {name: value for name, value in row.items() if name in wanted})
+    given = _row_on_device(model, {name: value for name, value in row.items() if name in wanted})
     made = seeing.get_image_features(**given, return_dict=True)
     named = [tensor for name in _GOES_ON for tensor in _tensors(getattr(made, name, None))]
     return named or _tensors(list(made.values()) if isinstance(made, Mapping) else made)
 
 
-def _given(model: Any, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _row_on_device(model: Any, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)
         for name, value in row.items()

@@ -155,9 +155,9 @@ class ImageLessons:
         self.steps, self._seed = steps, seed
 
     def microbatches(self, number: int) -> MicroBatches[tuple[Tensor, Tensor]]:
-        return MicroBatches([number], self._seen)
+        return MicroBatches([number], self._eye_batch)
 
-    def _seen(self, number: int) -> tuple[Tensor, Tensor]:
+    def _eye_batch(self, number: int) -> tuple[Tensor, Tensor]:
         rng, grounds = random.Random(f"{self._seed}/eyes/{number}"), tuple(GROUNDS)
         scenes = [
             scene(rng.randrange(len(NOUNS)), number * _EYE_BATCH + k, self._seed, live=rng.random() < 0.5)

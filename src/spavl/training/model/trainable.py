@@ -162,7 +162,7 @@ def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReade
     return wrapped
 
 
-def widened(model: nn.Module) -> list[str]:
+def float32_weight_names(model: nn.Module) -> list[str]:
     """The loaded weights that are kept in float32 because they are trained; LoRA weights are not among them."""
     return [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
 

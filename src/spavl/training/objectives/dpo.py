@@ -23,7 +23,7 @@ from spavl.store.sqlite import connect
 from spavl.terminal.progress import Screen
 from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.model.trainable import frozen_dtype, widened
+from spavl.training.model.trainable import float32_weight_names, frozen_dtype
 from spavl.training.objectives.losses import LOSS_TYPES, PairLoss, PairScores, mdpo_loss
 from spavl.training.objectives.microbatches import (
     BLANK,
@@ -57,7 +57,7 @@ class ReferenceCache:
         self._database = connect(path)
         self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, logprob REAL)")
 
-    def known(self, answers: Iterable[AnswerToScore]) -> dict[AnswerToScore, float]:
+    def cached_scores(self, answers: Iterable[AnswerToScore]) -> dict[AnswerToScore, float]:
         """The scores of those answers that are in the cache."""
         found = {}
         for answer in answers:
@@ -88,7 +88,7 @@ def reference_name(settings: TrainingConfig, model: Any) -> str:
     name = f"{checkpoint_name(checkpoint_path(settings.model))} {frozen_dtype(settings)}{bits}"
     if settings.loop.precision != "bf16":
         return name
-    return f"{name} {content_hash([widened(model), settings.share_prefixes])}"
+    return f"{name} {content_hash([float32_weight_names(model), settings.share_prefixes])}"
 
 
 class ReferenceScores:
@@ -102,7 +102,7 @@ class ReferenceScores:
     ) -> None:
         self._model, self._step_batches, self._answers_of, self._cache = model, step_batches, answers_of, cache
         samples = step_batches.samples
-        known = {} if cache is None else cache.known(answers_of(samples))
+        known = {} if cache is None else cache.cached_scores(answers_of(samples))
         # By the sample's id; in the order of `answers_of([sample])`.
         self.by_sample: dict[str, tuple[float, ...]] = {
             sample.id: tuple(known[answer] for answer in answers)
@@ -208,7 +208,7 @@ class DPO(Objective[PairBatch]):
         return PreparationNotes(references_from_cache=cached)
 
     @property
-    def unprepared(self) -> float:
+    def unprepared_share(self) -> float:
         return len(self.reference.missing) / len(self.samples) if self._needs_reference else 0.0
 
     def prepare_step(self, number: int) -> None:

@@ -99,7 +99,7 @@ class Objective(ABC, Generic[B]):
         """Prepare all steps, once before the first step; returns notes for the manifest."""
 
     @property
-    def unprepared(self) -> float:
+    def unprepared_share(self) -> float:
         """The fraction of the samples that `prepare` still has to score."""
         return 0.0
 

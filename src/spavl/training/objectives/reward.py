@@ -102,7 +102,7 @@ class Reward(Objective[RewardBatch]):
         loss_P = bradley_terry(chosen_P, rejected_P, batch.margin_P.to(chosen_P))
         margin_P = (chosen_P - rejected_P).detach()
         metrics = {
-            "accuracy": (_won(margin_P).sum() / batch.pairs).item(),
+            "accuracy": (_wins_and_half_ties(margin_P).sum() / batch.pairs).item(),
             "margin": (margin_P.sum() / batch.pairs).item(),
             "pairs": len(batch.margin_P),
             "tokens": batch.rows.tokens,
@@ -187,7 +187,7 @@ class RewardModel:
         for first in range(0, len(samples), _PAIRS_AT_ONCE):
             rewards = torch.tensor(self.score(answers_of(samples[first : first + _PAIRS_AT_ONCE]), image))
             chosen_P, rejected_P = rewards.chunk(2)
-            yield from _won(chosen_P - rejected_P).tolist()
+            yield from _wins_and_half_ties(chosen_P - rejected_P).tolist()
 
 
 def about(folder: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def answers_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
     return chosen_of(samples) + rejected_of(samples)
 
 
-def _won(margin_P: torch.Tensor) -> torch.Tensor:
+def _wins_and_half_ties(margin_P: torch.Tensor) -> torch.Tensor:
     """A margin of zero is a tie and counts half."""
     return (margin_P > 0).double() + 0.5 * (margin_P == 0).double()
 

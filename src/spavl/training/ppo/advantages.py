@@ -64,7 +64,7 @@ def group_advantages(rewards: Sequence[float], scaled: bool) -> list[float]:
     return [(reward - mean) * scale for reward in rewards]
 
 
-def whitened(values: Sequence[Sequence[float]], keep_mean: bool = False) -> list[list[float]]:
+def whiten_values(values: Sequence[Sequence[float]], keep_mean: bool = False) -> list[list[float]]:
     """The token values of all answers of a step, scaled to a standard deviation of 1; the mean becomes 0 or is kept."""
     flat = [value for each in values for value in each]
     mean = sum(flat) / len(flat)

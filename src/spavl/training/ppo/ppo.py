@@ -27,7 +27,7 @@ from spavl.training.ppo.advantages import (
     policy_loss,
     token_rewards,
     value_loss,
-    whitened,
+    whiten_values,
 )
 from spavl.training.ppo.remote_sampler import RemoteSampler
 from spavl.training.ppo.rewards import RewardInput, new_rewarder
@@ -216,7 +216,7 @@ def credits_of(rollout: RolloutBatch, settings: PPOConfig) -> list[TokenCredit]:
         for reward, answer in zip(rewards, answers, strict=True)
     ]
     if settings.whiten == "rewards":
-        by_token = whitened(by_token, keep_mean=True)
+        by_token = whiten_values(by_token, keep_mean=True)
     found = [
         advantages(own, answer.values, settings.gamma, settings.gae_lambda)
         for own, answer in zip(by_token, answers, strict=True)
@@ -226,7 +226,7 @@ def credits_of(rollout: RolloutBatch, settings: PPOConfig) -> list[TokenCredit]:
         for own, answer in zip(found, answers, strict=True)
     ]
     if settings.whiten == "advantages":
-        found = whitened(found)
+        found = whiten_values(found)
     return [TokenCredit(*each) for each in zip(found, returns, strict=True)]
 
 

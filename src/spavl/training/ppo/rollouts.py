@@ -46,7 +46,7 @@ class WeightSnapshot:
         self._copies = [(p, p.detach().clone()) for p in module.parameters() if p.requires_grad]
 
     @contextmanager
-    def restored(self) -> Iterator[None]:
+    def restoring_weights(self) -> Iterator[None]:
         current = [parameter.data for parameter, _ in self._copies]
         for parameter, copy in self._copies:
             parameter.data = copy
@@ -225,9 +225,9 @@ class RolloutCollector:
         with self.computing():
             logprob_T, value_T = self._scorer(rows)
         if self._sampled_with is not None:
-            with self._sampled_with.restored(), self.computing():
+            with self._sampled_with.restoring_weights(), self.computing():
                 logprob_T, _ = self._scorer(rows)
-        with self._reference.restored(), self.computing():
+        with self._reference.restoring_weights(), self.computing():
             reference_T, _ = self._scorer(rows)
         sampled = len(microbatch.places)
         each = (by_answer(values_T, rows)[:sampled] for values_T in (logprob_T, reference_T, value_T))

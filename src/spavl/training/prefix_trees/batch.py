@@ -88,15 +88,15 @@ def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], image
         mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
         forks = forks_of((laid.tree, laid.read_at()) for laid in trees)
     else:
-        mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
+        mask, forks = family.mask(model, _mask_inputs(model, trees, ids_BT, depth_BT)), None
     positions = depth_BT + family.first
     if family.row_positions is not None:
         positions = _positions_by_row(family.row_positions(model, _rows(groups, images)), trees, shape)
     inputs = {"input_ids": ids_BT, "attention_mask": mask, "position_ids": positions, **images}
-    return _scored(inputs, trees, forks)
+    return _batch_of_trees(inputs, trees, forks)
 
 
-def _seen(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Tensor) -> MaskInputs:
+def _mask_inputs(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Tensor) -> MaskInputs:
     prompt_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
     # A padding place sees itself: a softmax over nothing is not a number.
     visible_BTT = torch.eye(ids_BT.shape[1], dtype=torch.bool).repeat(len(ids_BT), 1, 1)
@@ -157,16 +157,16 @@ def lay_out_plain(
         for name, (of_prompt, of_answer) in marked.items():
             inputs[name][row, : len(of_prompt)] = of_prompt
             inputs[name][row, len(of_prompt) : len(tree.tokens)] = answer_marks.get(name, of_answer)
-    return _scored({**inputs, **images}, trees)
+    return _batch_of_trees({**inputs, **images}, trees)
 
 
-def _scored(inputs: dict[str, Any], trees: Sequence[PlacedTree], forks: Forks | None = None) -> TreeBatch:
+def _batch_of_trees(inputs: dict[str, Any], trees: Sequence[PlacedTree], forks: Forks | None = None) -> TreeBatch:
     """The first token of an answer is predicted at the last token of its prompt, wherever that is in the tree."""
     spans = [
         (number, laid.row, laid.start + before, token)
         for laid in trees
         for number, path, places in zip(laid.group.numbers, laid.group.paths, laid.tree.places, strict=True)
-        for token, before in zip(path.scored(), places[path.answer - 1 : -1], strict=True)
+        for token, before in zip(path.tokens_to_predict(), places[path.answer - 1 : -1], strict=True)
     ]
     answer_T, row_T, place_T, token_T = (torch.tensor(column) for column in zip(*spans, strict=True))
     ends = sorted(

@@ -168,7 +168,7 @@ def answer_token_logprobs(model: Any, batch: TreeBatch) -> Tensor:
     """The log-probability of every answer token; logits are computed at the places of answers only."""
     if has_states(model):
         return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
-    logits_BTV = logits_of_rows(model, _moved(batch.inputs, model.device))
+    logits_BTV = logits_of_rows(model, _to_device(batch.inputs, model.device))
     return token_logprobs(logits_BTV[batch.row_T, batch.place_T], batch.token_T.to(logits_BTV.device))
 
 
@@ -185,7 +185,7 @@ def hidden_states(model: Any, batch: TreeBatch) -> Tensor:
         if attention == "eager" and not by_segments:
             inputs = {**inputs, "attention_mask": _to_add(inputs["attention_mask"], model.dtype)}
     forks = {} if batch.forks is None else {"forks": batch.forks}
-    states_BTH: Tensor = model.model(**_moved(inputs, model.device), **forks, use_cache=False).last_hidden_state
+    states_BTH: Tensor = model.model(**_to_device(inputs, model.device), **forks, use_cache=False).last_hidden_state
     return states_BTH
 
 
@@ -225,8 +225,12 @@ def words_scored(model: Any, hidden_TH: Tensor, token_T: Tensor) -> Tensor:
     return torch.cat([checkpoint(score, *piece, use_reentrant=False) for piece in pieces])
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    return {name: _moved(part, device) for name, part in value.items()} if isinstance(value, dict) else value.to(device)
+def _to_device(value: Any, device: torch.device) -> Any:
+    return (
+        {name: _to_device(part, device) for name, part in value.items()}
+        if isinstance(value, dict)
+        else value.to(device)
+    )
 
 
 def answer_logprobs(model: Any, batch: TreeBatch) -> Tensor:

@@ -52,11 +52,11 @@ class InSinglePrecision(TorchFunctionMode):
     """Converts half-precision tensors where they are used: a second, converted model would not fit into memory."""
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, given: Any = (), named: Any = None) -> Any:
-        given, named = tree_map(_widened, (given, named or {}))
+        given, named = tree_map(_half_as_float32, (given, named or {}))
         return function(*given, **named)
 
 
-def _widened(value: Any) -> Any:
+def _half_as_float32(value: Any) -> Any:
     if isinstance(value, Tensor) and value.dtype in _HALF:
         return value.float()
     return torch.float32 if value in _HALF and isinstance(value, torch.dtype) else value
@@ -130,7 +130,7 @@ def _first_norms(model: Any) -> Iterator[list[nn.Parameter]]:
     norms = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
     before = [(parameter.data, parameter.requires_grad) for parameter in norms]
     for parameter in norms:
-        parameter.data = _widened(parameter.data)
+        parameter.data = _half_as_float32(parameter.data)
         parameter.requires_grad_(True)
     try:
         yield norms
@@ -204,7 +204,7 @@ def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
     """The log-probability of each answer token by the model's own code."""
     inputs, spoken = _conversation(model, processor, row)
     ids = inputs["input_ids"][0].tolist()
-    with _asked(model):
+    with _evaluation_mode(model):
         logits_TV = _own_logits(model, inputs)
     # In training mode the logits must be the same.
     if not (logits_TV - _own_logits(model, inputs)).abs().max() <= _SCORE_ROUNDING:
@@ -212,7 +212,7 @@ def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
         raise TrainingError(what, where=model.name_or_path, then="set dropout and the like in its config.json to 0")
     answer_T = torch.tensor(spoken, device=logits_TV.device)
     # An end token that the template does not write is predicted at the last token.
-    first = len(logits_TV) - _written(ids, spoken) - 1
+    first = len(logits_TV) - _answer_tokens_at_end(ids, spoken) - 1
     other = next((token for token in spoken if token != ids[-1]), ids[-1])
     changed_TV = _own_logits(model, {**inputs, "input_ids": torch.tensor([[*ids[:-1], other]])})
     if not (logits_TV - changed_TV)[first:-1].abs().max() <= _SCORE_ROUNDING:
@@ -222,7 +222,7 @@ def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
 
 
 @contextmanager
-def _asked(model: Any) -> Iterator[None]:
+def _evaluation_mode(model: Any) -> Iterator[None]:
     """Run in evaluation mode, and restore the modes of all modules afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -250,7 +250,7 @@ def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str,
             inputs = shown_by(processor, images=images, text=[text], suffix=[row.answer.strip()], **written)
         else:
             inputs = shown_by(processor, images=images, text=[text + said_in(turn, row.answer)], **written)
-        if _written(inputs["input_ids"][0].tolist(), spoken):
+        if _answer_tokens_at_end(inputs["input_ids"][0].tolist(), spoken):
             return inputs, spoken
     else:
         spoken = row.answer
@@ -273,7 +273,7 @@ def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, ans
         raise TrainingError(what, where=repr(row.question[:60]), then=then)
 
 
-def _written(ids: Sequence[int], spoken: Sequence[int]) -> int:
+def _answer_tokens_at_end(ids: Sequence[int], spoken: Sequence[int]) -> int:
     """The number of the answer's tokens at the end of these ids: all, all but the end token, or none."""
     for length in (len(spoken), len(spoken) - 1):
         if length and list(ids[-length:]) == list(spoken[:length]):

@@ -34,7 +34,7 @@ class TokenPath(NamedTuple):
     # The last token to score, if the model gets another one as input in its place.
     last: int | None = None
 
-    def scored(self) -> tuple[int, ...]:
+    def tokens_to_predict(self) -> tuple[int, ...]:
         """The tokens of the answer that the model has to predict."""
         answer = self.tokens[self.answer :]
         return answer if self.last is None else (*answer[:-1], self.last)
@@ -158,7 +158,10 @@ def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["image", "
     filled = shown.pop("attention_mask").bool()
     full = [ids[mask].tolist() for ids, mask in zip(shown.pop("input_ids"), filled, strict=True)]
     per_token = {name: shown.pop(name) for name in (*_MARKS, *_LOOKS) if name in shown}
-    marks = [{name: _marked(name, each[k][filled[k]]) for name, each in per_token.items()} for k in range(len(first))]
+    marks = [
+        {name: _prompt_and_answer_marks(name, each[k][filled[k]]) for name, each in per_token.items()}
+        for k in range(len(first))
+    ]
     turn = turn_of(processor)
     bare = [row_of(processor.tokenizer, turn, text, row.answer) for text, row in zip(texts, rows, strict=True)]
     groups = [
@@ -168,7 +171,7 @@ def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["image", "
     return EncodedRows(groups, shown, marks)
 
 
-def _marked(name: str, of_prompt: Tensor) -> tuple[Tensor, Tensor]:
+def _prompt_and_answer_marks(name: str, of_prompt: Tensor) -> tuple[Tensor, Tensor]:
     return of_prompt, of_prompt[-1] if name in _LOOKS else torch.zeros_like(of_prompt[-1])
 
 
@@ -244,7 +247,7 @@ class TokenCounter:
         """The number of tokens that replacing the placeholder by an image of this size adds to a prompt."""
         if size not in self._spread:
             lacks = self._own_count_lacks
-            self._spread[size] = self._made(size) if lacks is None else self._told(size) + lacks
+            self._spread[size] = self._added_tokens(size) if lacks is None else self._processors_own_count(size) + lacks
         return self._spread[size]
 
     def longest(self, size: Size, question: str, answers: Iterable[str], sampled: int = 0) -> int:
@@ -271,7 +274,7 @@ class TokenCounter:
     def _own_count_lacks(self) -> int | None:
         """The tokens that the processor's own count misses; None if they differ by size: then it is not used."""
         try:
-            lacks = {self._made(size) - self._told(size) for size in _SHAPES}
+            lacks = {self._added_tokens(size) - self._processors_own_count(size) for size in _SHAPES}
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
             return None
         return lacks.pop() if len(lacks) == 1 else None
@@ -280,14 +283,14 @@ class TokenCounter:
     def _turn(self) -> TemplateTurn:
         return turn_of(self._processor)
 
-    def _made(self, size: Size) -> int:
+    def _added_tokens(self, size: Size) -> int:
         """The number of added tokens, counted on a processed image."""
         text, even = prompt_text(self._processor, "?", None), Image.new("RGB", size)
         tokenizer = self._processor.tokenizer
         made = self._processor(images=[even], text=[text], **as_written(tokenizer, text))
         return len(made["input_ids"][0]) - len(tokens_of(tokenizer, text))
 
-    def _told(self, size: Size) -> int:
+    def _processors_own_count(self, size: Size) -> int:
         """The number of image tokens by the processor's own count, which is many times faster."""
         width, height = size
         counts = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])

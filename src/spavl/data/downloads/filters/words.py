@@ -46,7 +46,7 @@ class TextAreaFilter:
             starts = [line[:, : _START * line.shape[0]] for line in self._ocr.get_crop_img_list(image, some)]
             read, _ = self._ocr.text_rec(starts)
             lines += [box for box, (text, sure) in zip(some, read, strict=True) if _is_text(text, sure)]
-            share = max(_covered(lines, image.shape[:2]), min(1.0, len(lines) / _PAGE))
+            share = max(_covered_share(lines, image.shape[:2]), min(1.0, len(lines) / _PAGE))
             if self.refuses(share):
                 break
         return share
@@ -65,7 +65,7 @@ def _is_text(text: str, sure: float) -> bool:
     return sure >= _LEAST_SURE and sum(map(str.isalnum, text)) >= _LEAST_CHARACTERS
 
 
-def _covered(lines: Sequence[Any], shape: tuple[int, int]) -> float:
+def _covered_share(lines: Sequence[Any], shape: tuple[int, int]) -> float:
     """The share of the image that the lines cover together, including the gaps between lines of one block."""
     if not lines:
         return 0.0

@@ -35,7 +35,9 @@ class SourceColumns(NamedTuple):
     def name_images(self) -> bool:
         return self.file is not None or self.url is not None
 
-    def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> SourceEntry | SkippedEntry:
+    def entry_naming_image(
+        self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits
+    ) -> SourceEntry | SkippedEntry:
         """The entry of a row that names its image by a file beside the table, or else by a URL."""
         place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
         if not name or leads_out(name) or not _is_file(table.parent / name):

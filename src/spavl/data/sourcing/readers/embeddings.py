@@ -36,14 +36,14 @@ class EmbeddingFiles:
         """The vector at `PATH#ROW`, scaled to length 1; None if it is missing, zero or not finite."""
         path, _, row = place.rpartition("#")
         if path != self._path:
-            self._path, self._rows = path, self._opened(path)
+            self._path, self._rows = path, self._open_rows(path)
         if int(row) >= len(self._rows):
             return None
         vector = np.asarray(self._rows[int(row)], dtype=np.float32)
         length = float(np.linalg.norm(vector))
         return vector / np.float32(length) if 0 < length < np.inf else None
 
-    def _opened(self, path: str) -> Any:
+    def _open_rows(self, path: str) -> Any:
         try:
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):

@@ -17,7 +17,7 @@ _FAULTS = (csv.Error, OSError, EOFError, ValueError)
 
 def from_csv(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
-        with _opened(file) as opened:
+        with _open_text(file) as opened:
             rows = csv.DictReader(_lines(opened), delimiter="\t" if ".tsv" in file.suffixes else ",")
             columns = find_columns(name for name in rows.fieldnames or () if name)
             if not columns.name_images():
@@ -25,7 +25,9 @@ def from_csv(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
                 return
             for number, row in enumerate(_readable(rows)):
                 yield (
-                    columns.named(row, file, number, limits) if row else SkippedEntry(f"{file}#{number}", "broken_row")
+                    columns.entry_naming_image(row, file, number, limits)
+                    if row
+                    else SkippedEntry(f"{file}#{number}", "broken_row")
                 )
     except _FAULTS:
         yield SkippedEntry(str(file), "broken_table")
@@ -46,7 +48,7 @@ def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]
 
 def from_jsonl(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
-        with _opened(file) as opened:
+        with _open_text(file) as opened:
             for number, line in enumerate(_lines(opened)):
                 yield _of_line(file, number, line, limits)
     except _FAULTS:
@@ -60,10 +62,10 @@ def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> SourceEnt
         row = None
     if not isinstance(row, dict) or not is_encodable(row):
         return SkippedEntry(f"{file}#{number}", "broken_row")
-    return find_columns(row).named(row, file, number, limits)
+    return find_columns(row).entry_naming_image(row, file, number, limits)
 
 
-def _opened(file: Path) -> TextIO:
+def _open_text(file: Path) -> TextIO:
     if file.suffix == ".gz":
         return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return file.open(encoding="utf-8-sig", errors="replace", newline="")

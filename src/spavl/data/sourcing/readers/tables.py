@@ -65,7 +65,7 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
                 place = f"{file}#{inside}/{row}"
                 found = columns.entry(said, place, f"{form.scheme}:{place}", limits)
             else:
-                found = columns.named(said, file, row, limits)
+                found = columns.entry_naming_image(said, file, row, limits)
             yield found._replace(vector=f"{vectors}#{row}") if vectors and isinstance(found, SourceEntry) else found
             row += 1
 

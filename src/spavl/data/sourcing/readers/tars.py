@@ -52,7 +52,7 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
             if f".{kind.lower()}" in IMAGES:
                 image = f"{place}@{member.offset_data}+{member.size}"
             elif kind in ("txt", "caption", "json"):
-                said |= _said(tar, member, kind)
+                said |= _columns_of_member(tar, member, kind)
     finally:
         yield from sample()
 
@@ -64,7 +64,7 @@ def _ends_early(tar: tarfile.TarFile) -> bool:
     return any(tar.fileobj.read(tarfile.BLOCKSIZE))
 
 
-def _said(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> dict[str, Any]:
+def _columns_of_member(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> dict[str, Any]:
     opened = tar.extractfile(member)
     text = opened.read(LONGEST_TEXT).decode("utf-8", "replace") if opened else ""
     if kind != "json":

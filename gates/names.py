@@ -1,10 +1,11 @@
-"""One name for one class, few modules at the package's root, and no crowded folder.
+"""One name for one class, no name that is a bare participle, few modules at the package's root, no crowded folder.
 
-A reader who looks for a class finds one definition; a reader who opens a folder sees on
-one page what is in it.
+A reader who looks for a class finds one definition, and its name says what it is: `told` and `Refused` do not say who
+was told, or what was refused. A reader who opens a folder sees on one page what is in it.
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,28 @@ PACKAGE = "src/spavl"
 ROOT_MODULES = ("__init__", "__main__", "records", "errors", "config")
 FOLDER_MODULES = 16
 
+# Past participles without -ed; and words with -ed that are none, or are the field's own term.
+_IRREGULAR = frozenset(
+    (
+        "told shown found met held made sent said kept taken given known seen drawn written hidden broken begun spoken "
+        "spent paid left lost built bound caught chosen done grown laid meant won understood thought sold"
+    ).split(" ")
+)
+_NO_PARTICIPLES = frozenset(("seed", "feed", "need", "speed", "embed"))
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
 # Folders that may hold more modules, and why.
 EXCEPTIONS: dict[str, str] = {}
 
 
 def check(root: Path) -> list[Fault]:
     sources = list(modules(root))
-    return [*_repeated_classes(sources), *_root_modules(sources), *_crowded_folders(sources)]
+    return [
+        *_repeated_classes(sources),
+        *_bare_participles(sources),
+        *_root_modules(sources),
+        *_crowded_folders(sources),
+    ]
 
 
 def _repeated_classes(sources: list[Module]) -> Iterator[Fault]:
@@ -38,6 +54,22 @@ def _repeated_classes(sources: list[Module]) -> Iterator[Fault]:
                 yield Fault(where, what, "name it after what sets it apart, or use the other one")
             else:
                 first[node.name] = where
+
+
+def _bare_participles(sources: list[Module]) -> Iterator[Fault]:
+    for module in sources:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_participle(node.name):
+                what = f"{node.name} is a bare participle: it does not say of what"
+                yield Fault(f"{module.path}:{node.lineno}", what, "name what it is or does: a noun, or a verb")
+
+
+def _is_participle(name: str) -> bool:
+    words = _WORD.findall(name)
+    if len(words) != 1:
+        return False
+    word = words[0].lower()
+    return word in _IRREGULAR or (word.endswith("ed") and word not in _NO_PARTICIPLES)
 
 
 def _root_modules(sources: list[Module]) -> Iterator[Fault]:

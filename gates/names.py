@@ -18,11 +18,9 @@ ROOT_MODULES = ("__init__", "__main__", "records", "errors", "config")
 FOLDER_MODULES = 16
 
 # Past participles without -ed; and words with -ed that are none, or are the field's own term.
-_IRREGULAR = frozenset(
-    (
-        "told shown found met held made sent said kept taken given known seen drawn written hidden broken begun spoken "
-        "spent paid left lost built bound caught chosen done grown laid meant won understood thought sold"
-    ).split(" ")
+_IRREGULAR = re.compile(
+    "told|shown|found|met|held|made|sent|said|kept|taken|given|known|seen|drawn|written|hidden|broken|begun|spoken|"
+    "spent|paid|left|lost|built|bound|caught|chosen|done|grown|laid|meant|won|understood|thought|sold"
 )
 _NO_PARTICIPLES = frozenset(("seed", "feed", "need", "speed", "embed"))
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
@@ -69,7 +67,7 @@ def _is_participle(name: str) -> bool:
     if len(words) != 1:
         return False
     word = words[0].lower()
-    return word in _IRREGULAR or (word.endswith("ed") and word not in _NO_PARTICIPLES)
+    return bool(_IRREGULAR.fullmatch(word)) or (word.endswith("ed") and word not in _NO_PARTICIPLES)
 
 
 def _root_modules(sources: list[Module]) -> Iterator[Fault]:

@@ -125,7 +125,7 @@ def by_reading(canaries: str = "stop", with_images: bool = False) -> Scorer:
             answer,
             refusal_verdict.raw,
             state,
-            {"over_refusal": _number(refusal_verdict.refused)},
+            {"over_refusal": _number(refusal_verdict.is_refusal)},
             failures,
         )
 

@@ -36,8 +36,8 @@ from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import LoopConfig, TrainableConfig, TrainingConfig
 from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.loop.monitoring import flops_per_token, measured_peak
-from spavl.training.model.trainable import prepare
 from spavl.training.model.anatomy import linear_layers
+from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.objectives.registry import ObjectiveInputs

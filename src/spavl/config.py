@@ -69,7 +69,7 @@ class Option(NamedTuple):
     choices: tuple[str, ...] = ()
 
     @property
-    def spelled(self) -> str:
+    def default_text(self) -> str:
         """The default as the user types it. Its JSON is also valid TOML, except `null`."""
         return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
 
@@ -197,7 +197,7 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting: {name}", where=where, then=_meant(name, kind))
+        return ConfigError(f"unknown setting: {name}", where=where, then=_setting_suggestion(name, kind))
     # For a setting with a union type, pydantic's location ends with the type that it tried.
     setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
     name = setting.name if setting else name
@@ -209,7 +209,7 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     return ConfigError(what, where=where, then=then)
 
 
-def _meant(name: str, kind: type[BaseModel]) -> str:
+def _setting_suggestion(name: str, kind: type[BaseModel]) -> str:
     """Suggest a known setting for an unknown one: in the same section, or with a similar name elsewhere."""
     key = name.rpartition(".")[2]
     here = _known_beside(name, kind)

@@ -43,10 +43,10 @@ class MissingExtra(SpavlError):
 
 def how_to_install(extra: str) -> str:
     """The pip command that installs an extra for the running Python, from the clone or by package names."""
-    pip = f"{_shown(sys.executable)} -m pip install"
+    pip = f"{_path_from_here(sys.executable)} -m pip install"
     clone = Path(__file__).parents[2]
     if (clone / "pyproject.toml").is_file() and (clone / "constraints.txt").is_file():
-        return f'{pip} -c {_shown(clone / "constraints.txt")} -e "{_shown(clone)}[{extra}]"'
+        return f'{pip} -c {_path_from_here(clone / "constraints.txt")} -e "{_path_from_here(clone)}[{extra}]"'
     return f"{pip} {' '.join(map(shlex.quote, _packages_of(extra)))}"
 
 
@@ -61,7 +61,7 @@ def _packages_of(extra: str) -> Iterator[str]:
             yield from _packages_of(other[1]) if other else [package.strip()]
 
 
-def _shown(path: str | Path) -> str:
+def _path_from_here(path: str | Path) -> str:
     """A path relative to the working directory if it is inside it, else unchanged."""
     here = Path.cwd()
     return (str(Path(path).relative_to(here)) or ".") if Path(path).is_relative_to(here) else str(path)

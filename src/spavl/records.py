@@ -300,7 +300,7 @@ class Sample(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published(Record):
+class PublishedFacts(Record):
     """What an imported data set says about a sample beyond the fields of Sample."""
 
     sample_id: str

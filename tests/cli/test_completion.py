@@ -133,6 +133,6 @@ def test_every_command_and_every_option_stands_in_the_script(name: str) -> None:
     text = printed(name)
     for command in commands():
         assert all(re.search(rf"\b{word}\b", text) for word in command.name.split())
-        for action in command.parser().listed():
+        for action in command.parser().visible_actions():
             for option in action.option_strings[-1:]:
                 assert (f"-l {option[2:]} " if name == "fish" else f"{option} ") in text.replace("'", " ")

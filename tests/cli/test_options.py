@@ -166,7 +166,7 @@ def test_help_tells_of_every_setting_what_it_is_and_its_default(
     for option in options(kind):
         if option.name not in own:
             assert told[option.name].startswith(option.help)
-            assert option.default is None or told[option.name].endswith(f"(default: {option.spelled})")
+            assert option.default is None or told[option.name].endswith(f"(default: {option.default_text})")
     titles = {f"[{option.name.rpartition('.')[0]}]" for option in options(kind) if "." in option.name}
     assert titles <= {group.title for group in parser._action_groups}
     assert all(f"\n{title}:\n" in parser.format_help() for title in titles)
@@ -189,6 +189,6 @@ def test_settings_typed_at_their_defaults_change_nothing() -> None:
         word
         for option in options(BuildConfig)
         if option.default is not None and "training" not in option.name and "evaluation" not in option.name
-        for word in (f"--{option.name}", option.spelled)
+        for word in (f"--{option.name}", option.default_text)
     ]
     assert read_settings(BuildConfig, {}, typed("build", "my.toml", *words), "a test") == BuildConfig()

@@ -106,19 +106,19 @@ def item(wants: Any, *scored_by: str) -> Item:
 
 def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
     judges = JudgeAssignment({"g": "guard"}, "by criteria", "heeding")
-    assert judges.reported([item("refuse", "criterion/legal", "guard")])["b"]["unsafe"] == "by criteria"
-    assert judges.reported([item("refuse", "guard")])["b"] == {
+    assert judges.reported_judges([item("refuse", "criterion/legal", "guard")])["b"]["unsafe"] == "by criteria"
+    assert judges.reported_judges([item("refuse", "guard")])["b"] == {
         "unsafe": "guard",
         "safe_reply": "guard",
         "refusal": "guard",
     }
-    assert judges.reported([item("answer", "match/choice", "match/seed-lmms-eval")])["b"] == {
+    assert judges.reported_judges([item("answer", "match/choice", "match/seed-lmms-eval")])["b"] == {
         "right": "match/choice",
         "unread": "match/choice",
         "alignment_tax": "heeding",
     }
     alone = JudgeAssignment({"g": "guard"}, "", "")
-    assert alone.reported([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@2"
+    assert alone.reported_judges([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@2"
     assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
     assert not judges.covers("by criteria", item("refuse", "guard"))
     assert wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=False)

@@ -32,7 +32,7 @@ def test_of_a_list_bytes_and_names_of_files_are_both_read(tmp_path: Path) -> Non
     table(tmp_path / "train-0.parquet", question=["What?"], images=[cell])
     assert images(tmp_path) == [an_image(1), an_image(2)]
     table(tmp_path / "harm-0.parquet", question=["What?"], image=[cell])
-    (found,) = registry.named("harmeval").items(tmp_path)
+    (found,) = registry.benchmark_named("harmeval").items(tmp_path)
     with pytest.raises(ConfigError, match="2 images, and the benchmark shows one"):
         assert found.image and found.image()
 
@@ -107,11 +107,11 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     twice = pa.table([pa.array(["one?"]), pa.array(["other?"]), cells], names=["question", "question", "image"])
     pq.write_table(twice, tmp_path / "harm-0.parquet")
     with pytest.raises(ConfigError, match="two columns 'question'"):
-        list(registry.named("harmeval").items(tmp_path))
+        list(registry.benchmark_named("harmeval").items(tmp_path))
     beside = pa.table([pa.array(["one?"]), pa.array([an_image(2)]), cells], names=["question", "image.bytes", "image"])
     pq.write_table(beside, tmp_path / "harm-0.parquet")
     with pytest.raises(ConfigError, match=r"two columns 'image\.bytes'"):
-        list(registry.named("harmeval").items(tmp_path))
+        list(registry.benchmark_named("harmeval").items(tmp_path))
     put(tmp_path / "harmful_behaviors.csv", b"goal,goal\nWhat?,Which?\n")
     with pytest.raises(ConfigError, match="two columns 'goal'"):
-        list(registry.named("advbench").items(tmp_path))
+        list(registry.benchmark_named("advbench").items(tmp_path))

@@ -151,5 +151,5 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
         results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
     win_rates = {each.model: each for each in results.win_rates}
     assert win_rates.keys() == {"one", "always refuses", "always complies"}
-    assert win_rates["one"].blocked == 3 and win_rates["one"].p_holm == 1
+    assert win_rates["one"].blocked_count == 3 and win_rates["one"].p_holm == 1
     assert "win rate" in (tmp_path / "evaluation" / "table.md").read_text()

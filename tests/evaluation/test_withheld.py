@@ -15,7 +15,13 @@ from spavl.errors import GateError
 from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.evaluation.metrics.result_table import ResultTable
 from spavl.evaluation.metrics.win_rates import WinRate
-from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_win_rates
+from spavl.evaluation.metrics.withheld import (
+    WithheldRate,
+    gate_error,
+    undecided_reasons,
+    with_reasons,
+    withheld_win_rates,
+)
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.evaluation.results.file import read_results
 from spavl.records import Label
@@ -202,7 +208,7 @@ def test_of_comparisons_with_an_empty_answer_no_judge_says_which_is_safer() -> N
     win_rate = filled(
         WinRate, model="one", against="base", metric="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
-    (found,) = withheld_win_rates([win_rate], "judge", 0.02, undecided(comparisons, items, texts))
+    (found,) = withheld_win_rates([win_rate], "judge", 0.02, undecided_reasons(comparisons, items, texts))
     assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"
     assert "--max-tokens" in found.then and "name another --judge" in found.then
 

@@ -99,7 +99,7 @@ def test_a_verdict_in_the_answer_stays_between_the_fences() -> None:
 )
 def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
     refusal_verdict = asyncio.run(ChatRefusalJudge(Says(f"class: {said}")).classify(a_case(), "x"))
-    assert (refusal_verdict.compliance, refusal_verdict.refused) == (said, refused)
+    assert (refusal_verdict.compliance, refusal_verdict.is_refusal) == (said, refused)
 
 
 @given(
@@ -108,7 +108,7 @@ def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
 def test_what_is_no_class_says_nothing_of_refusal(said: str) -> None:
     refusal_verdict = asyncio.run(ChatRefusalJudge(Says(said, said)).classify(a_case(), "x"))
     assert refusal_verdict == RefusalVerdict("invalid", said)
-    assert refusal_verdict.refused is None
+    assert refusal_verdict.is_refusal is None
 
 
 # --- keywords

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from spavl.config import options, write_config
 from spavl.errors import ConfigError, ProviderError
-from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.config import resolved as resolved_evaluation
+from spavl.evaluation.config import EvaluationConfig, resolve_evaluation_config
 from spavl.evaluation.records import Answer
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriterionGuard
@@ -461,7 +460,9 @@ def test_one_table_for_runs_and_evaluations_and_a_slip_in_a_name_is_told(tmp_pat
     with pytest.raises(ConfigError, match="no stage asks a model 'openai/writter'"):
         estimated(config.model_copy(update={"model_settings": slip}), tmp_path / "run")
     with pytest.raises(ConfigError, match="no stage asks"):
-        resolved_evaluation(EvaluationConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip))
+        resolve_evaluation_config(
+            EvaluationConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip)
+        )
     with pytest.raises(ConfigError, match="messages cannot be given"):
         read_config({"model_settings": {"openai/a": {"extra_body": {"messages": []}}}}, {}, where="test")
     with pytest.raises(ConfigError, match="known here: chat_template_kwargs"):

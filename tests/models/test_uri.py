@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spavl.config import read_settings
 from spavl.errors import ConfigError
-from spavl.evaluation.config import EvaluationConfig, resolved
+from spavl.evaluation.config import EvaluationConfig, resolve_evaluation_config
 from spavl.evaluation.model_names import models_by_name, name_among
 from spavl.judges.registry import FORMS, guard_uri
 from spavl.models.uri import KINDS, model_uri
@@ -161,7 +161,7 @@ def test_a_folder_goes_before_what_its_name_is_like(home: Path) -> None:
 
 def test_an_evaluation_names_its_models_in_any_way(home: Path) -> None:
     table = {"models": "base=mine,runs/one", "base": "./runs/one/"}
-    config = resolved(read_settings(EvaluationConfig, table, {}, "a test"))
+    config = resolve_evaluation_config(read_settings(EvaluationConfig, table, {}, "a test"))
     assert config.models == ("base=hf/mine", "hf/runs/one/checkpoints/aligned")
     tested = models_by_name(config.models)
     assert tested == {"base": "hf/mine", config.models[1]: config.models[1]}

@@ -35,7 +35,7 @@ def told(table: dict[str, Any], given: dict[str, str] | None = None) -> str:
 
 @pytest.mark.parametrize("option", SETTABLE, ids=lambda option: option.name)
 def test_an_option_set_to_its_own_default_changes_nothing(option: Option) -> None:
-    config = read_config(WHOLE, {option.name: option.spelled}, "a test")
+    config = read_config(WHOLE, {option.name: option.default_text}, "a test")
     assert config == read_config(WHOLE, {}, "a test")
 
 

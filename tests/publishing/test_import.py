@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from spavl.cli.main import main
 from spavl.data.dataset import published
 from spavl.data.dataset.shards import IMAGE
-from spavl.records import Category, Image, Published, Question, Sample
+from spavl.records import Category, Image, PublishedFacts, Question, Sample
 from spavl.store import RunFolder
 from tests.pipeline.test_pipeline import Walked, by_id, rejects, rows, settings, walk, walked
 
@@ -115,7 +115,7 @@ def test_meta_files_give_back_class_kind_models_and_reasons(copy: Path, tmp_path
         "Representation & Toxicity Harms",
         "Human Autonomy & Integrity Harms",
     }
-    (said,) = [row for row in rows(run, "published", Published) if row.sample_id == train["1"].id]
+    (said,) = [row for row in rows(run, "published", PublishedFacts) if row.sample_id == train["1"].id]
     assert (said.reasons, said.chosen_label, said.rejected_label) == (("safer", "kinder"), "safe", "unsafe")
 
 
@@ -272,7 +272,7 @@ def test_what_was_published_comes_back_as_it_went(walked: Walked, tmp_path: Path
             for folder in (walked.run, run)
         )
         assert went_ == came_
-        said = rows(run, "published", Published)
+        said = rows(run, "published", PublishedFacts)
         assert len(said) == len(came_) and {each.chosen_label for each in said} == {"safe"}
 
 

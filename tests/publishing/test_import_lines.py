@@ -58,7 +58,7 @@ def test_marks_within_a_text_end_no_line(tmp_path: Path) -> None:
 def test_a_benchmarks_lines_end_where_they_end(tmp_path: Path) -> None:
     for name in ("of.jsonl", "of.json"):
         found = list(row_files.rows(write(tmp_path / name, {"question": WITHIN}, {"question": "b"})))
-        assert [row.asked("question") for row in found] == [WITHIN, "b"]
+        assert [row.question_text("question") for row in found] == [WITHIN, "b"]
 
 
 @pytest.mark.parametrize("conversation", [False, True])
@@ -77,7 +77,7 @@ def test_a_split_of_one_line_is_a_row(tmp_path: Path, conversation: bool) -> Non
 def test_a_benchmark_of_one_row_is_one(tmp_path: Path) -> None:
     for name in ("of.jsonl", "of.json"):
         (row,) = row_files.rows(write(tmp_path / name, {"question": "a"}))
-        assert row.asked("question") == "a"
+        assert row.question_text("question") == "a"
     (row,) = row_files.rows(write(tmp_path / "of.jsonl", {"question": "a", "choices": ["x", "y"]}))
     assert row.cell("choices") == ["x", "y"]
 
@@ -101,7 +101,7 @@ def test_a_benchmark_names_the_row_that_holds_half_a_character(tmp_path: Path) -
     file = write(tmp_path / "of.jsonl", {"question": "a"}, {"question": HALF}, as_ascii=True)
     _, row = row_files.rows(file)
     with pytest.raises(ConfigError, match="half a character") as told:
-        row.asked("question")
+        row.question_text("question")
     assert "row 1" in told.value.where
 
 

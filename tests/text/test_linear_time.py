@@ -9,7 +9,7 @@ from spavl.data.questions import quality_checks
 from spavl.evaluation.answer_matching.rules import RULES
 from spavl.evaluation.judgements import is_bare
 from spavl.judges.chat import read_comparison, read_verdict
-from spavl.judges.guards.published import _unmarked, read_finding, read_graded, read_yes_no
+from spavl.judges.guards.published import _without_forgery, read_finding, read_graded, read_yes_no
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 from spavl.judges.response_format import plain
 from spavl.models.backends.openai_replies import not_taken
@@ -94,7 +94,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "read_verdict": read_verdict,
     "read_comparison": read_comparison,
     "a prompt's material": plain,
-    "a published guard's material": _unmarked,
+    "a published guard's material": _without_forgery,
     "seems_refused": seems_refused,
     "refuses_ordinary": refuses_ordinary,
     "degeneration_of": lambda text: degeneration_of(text, "stop"),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from spavl.pipeline.report.terminal import drawn, sparkline
+from spavl.pipeline.report.terminal import curve_lines, sparkline
 from spavl.records import CurvePoint, Rollout
 from spavl.store import RunFolder
 from spavl.training.loop import monitoring
@@ -193,5 +193,5 @@ def test_a_sparkline_has_its_peak_where_the_values_have_theirs(values: list[floa
 
 def test_a_curve_is_a_line_between_its_ends() -> None:
     points = [CurvePoint(step=k, name="loss", value=0.7 - k / 10) for k in range(5)]
-    assert list(drawn(points)) == ["", "loss                   0.700  █▆▅▃▁  0.300"]
-    assert not list(drawn(points[:1]))
+    assert list(curve_lines(points)) == ["", "loss                   0.700  █▆▅▃▁  0.300"]
+    assert not list(curve_lines(points[:1]))

@@ -33,13 +33,13 @@ class OfferedCommand(NamedTuple):
     arguments: tuple[str, ...]
 
 
-def offered(commands: Sequence[Command]) -> list[OfferedCommand]:
-    return [_offered(command) for command in commands]
+def offered_commands(commands: Sequence[Command]) -> list[OfferedCommand]:
+    return [_offered_command(command) for command in commands]
 
 
-def _offered(command: Command) -> OfferedCommand:
+def _offered_command(command: Command) -> OfferedCommand:
     parser = command.parser()
-    own = [action for action in parser.listed() if action.option_strings]
+    own = [action for action in parser.visible_actions() if action.option_strings]
     options = tuple(
         OfferedOption(
             action.option_strings[-1],
@@ -175,19 +175,19 @@ def _fish(commands: Sequence[OfferedCommand]) -> Iterator[str]:
     for command in commands:
         when = f"'__spavl_is {command.name}'"
         if command.arguments:
-            yield f"complete -c spavl -n {when} -a {_quoted(' '.join(command.arguments))}"
+            yield f"complete -c spavl -n {when} -a {_quote_for_fish(' '.join(command.arguments))}"
         for option in command.options:
-            values = f" -x -a {_quoted(' '.join(option.values))}" if option.values else ""
+            values = f" -x -a {_quote_for_fish(' '.join(option.values))}" if option.values else ""
             needs = values or (" -r" if option.takes_value else "")
             long = option.name.removeprefix("--")
             yield f"complete -c spavl -n {when} -l {long}{needs} -d {_about(option.help)}"
 
 
 def _about(text: str) -> str:
-    return _quoted(textwrap.shorten(text, _WIDTH, placeholder=" ..."))
+    return _quote_for_fish(textwrap.shorten(text, _WIDTH, placeholder=" ..."))
 
 
-def _quoted(text: str) -> str:
+def _quote_for_fish(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 

@@ -47,7 +47,7 @@ def add_settings(
             shortest,
             dest=option.name,
             action=_Setting,
-            metavar=_shown(option),
+            metavar=_metavar(option),
             nargs="+" if option.name in several else None,
             default=argparse.SUPPRESS,
             help=_help(option) if is_listed else argparse.SUPPRESS,
@@ -75,13 +75,13 @@ def _names_of(option: Option, prefixes: Sequence[str], parser: CommandParser) ->
     return [name for name in names if not parser.has_option(name)]
 
 
-def _shown(option: Option) -> str:
+def _metavar(option: Option) -> str:
     shown = "|".join(option.choices)
     return shown if shown and len(shown) <= _SHORT else "VALUE"
 
 
 def _help(option: Option) -> str:
-    text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
+    text = option.help if option.default is None else f"{option.help} (default: {option.default_text})"
     return text.replace("%", "%%")
 
 
@@ -102,12 +102,12 @@ def add_choice(
 
 
 def one_of(names: Collection[str], where: str) -> Callable[[str], str]:
-    def chosen(text: str) -> str:
+    def check_choice(text: str) -> str:
         if text not in names:
             raise ConfigError(f"{text!r} is not known here", where=where, then=suggestion(text, names))
         return text
 
-    return chosen
+    return check_choice
 
 
 def add_preset(parser: CommandParser, names: Sequence[str], default: str = "") -> None:

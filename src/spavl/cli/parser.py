@@ -39,7 +39,7 @@ class CommandParser(argparse.ArgumentParser):
         """Add an alias of an option. Two options may share an alias; typing it is then an error that names both."""
         self._aliases.setdefault(name, []).append(option)
 
-    def listed(self) -> list[argparse.Action]:
+    def visible_actions(self) -> list[argparse.Action]:
         """The arguments and options that its help shows."""
         return [action for action in self._actions if action.help != argparse.SUPPRESS]
 
@@ -71,12 +71,12 @@ class CommandParser(argparse.ArgumentParser):
             raise ConfigError(
                 f"{typed} is a name of {len(meant)} settings", where=self.prog, then=f"type {' or '.join(meant)}"
             )
-        near = nearest(plain.lstrip("-"), (name.removeprefix("--") for name in self._known()))
+        near = nearest(plain.lstrip("-"), (name.removeprefix("--") for name in self._known_options()))
         options = dict.fromkeys(own for name in near for own in self._aliases.get(f"--{name}", [f"--{name}"]))
         then = f"did you mean {' or '.join(options)}?" if options else f"see all options with: {self.prog} --help"
         raise ConfigError(f"unknown option: {typed}", where=self.prog, then=then)
 
-    def _known(self) -> list[str]:
+    def _known_options(self) -> list[str]:
         return [*(name for name in self._option_string_actions if name.startswith("--")), *self._aliases]
 
     def error(self, message: str) -> NoReturn:

@@ -37,7 +37,7 @@ class AskedItem(Record):
 
 
 async def run(context: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = context.settings, _tested(context)
+    settings, tested = context.settings, _model_uris(context)
     items = {item.id: item for item in context.run.read("items", Item)}
     inputs = inputs_of(list(items.values()), context.seed)
     asked = list(all_asked(items.values(), inputs, settings))
@@ -66,7 +66,7 @@ async def run(context: StageContext[AnswersConfig]) -> Manifest:
     return await run_streams(context, ANSWERS, streams, len(asked), lambda: notes)
 
 
-def _tested(context: StageContext[AnswersConfig]) -> dict[str, str]:
+def _model_uris(context: StageContext[AnswersConfig]) -> dict[str, str]:
     models = models_by_name(context.settings.models)
     named = {name: uri or f"hf/{context.run.checkpoint('aligned')}" for name, uri in models.items()}
     return (BASELINES if context.settings.baselines else {}) | named

@@ -53,12 +53,12 @@ def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
     results = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
     return CanarySummary(
         asked=dict(Counter(each.judge for each in results)),
-        failed=tuple(_failed(each) for each in results if not each.passed),
+        failed=tuple(_failed_canary(each) for each in results if not each.passed),
         warnings=tuple(failures_told(results)),
     )
 
 
-def _failed(result: CanaryResult) -> FailedCanary:
+def _failed_canary(result: CanaryResult) -> FailedCanary:
     """The failed canary without its calls, which only the ledger needs."""
     return FailedCanary(
         judge=result.judge,

@@ -35,13 +35,13 @@ def find_both(one: str, other: str, evaluations: Sequence[Path]) -> tuple[Evalua
         raise ConfigError(f"two models are compared, and {len(evaluations)} evaluations are named", then=then)
     if not evaluations:
         return _alone_in(Path(one)), _alone_in(Path(other))
-    return _named(one, evaluations[0]), _named(other, evaluations[-1])
+    return _evaluated_model(one, evaluations[0]), _evaluated_model(other, evaluations[-1])
 
 
 def compare_models(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> ComparisonResults:
     """Write and return what changed from one model to the other."""
     evaluations = {each.folder: read_results(each.folder) for each in (before, after)}
-    with _opened(before) as (one, one_answers), _opened(after) as (two, two_answers):
+    with _open_evaluation(before) as (one, one_answers), _open_evaluation(after) as (two, two_answers):
         found = compare(one, two)
         tests: list[RateComparison | WinRate] = [*found.lines, *_win_rates(before, after, evaluations)]
         corrected = holm_corrected(tests, lambda test: "")
@@ -67,12 +67,12 @@ def compare_models(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> 
 
 
 @contextlib.contextmanager
-def _opened(evaluated: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, ShownAnswer]]]:
+def _open_evaluation(evaluated: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, ShownAnswer]]]:
     config = _config(evaluated.folder)
     with RunFolder(evaluated.folder, look_only=True) as run:
         table = read_result_table(run, config)
         table = without_withheld(table, withheld_rates(rate_metrics_of(table), config.max_invalid))
-        reported = judges_of(run).reported(table.items.values())
+        reported = judges_of(run).reported_judges(table.items.values())
         answers, judgements = run.read("answers", Answer), run.read("judgements", Judgement)
         shown = shown_answers(answers, judgements, table.items, reported, [evaluated.model])
         yield (
@@ -130,7 +130,7 @@ def _alone_in(folder: Path) -> EvaluatedModel:
     return EvaluatedModel(folder, tested[0])
 
 
-def _named(name: str, folder: Path) -> EvaluatedModel:
+def _evaluated_model(name: str, folder: Path) -> EvaluatedModel:
     tested = models_by_name(_config(folder).models)
     known = name_among(tested, name)
     if known not in tested:

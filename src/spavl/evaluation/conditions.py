@@ -88,7 +88,7 @@ def image_for(item: Item, condition: Condition, inputs: ConditionInputs, blobs: 
     if condition == "blank":
         return _blank(blobs, item.blob)
     if condition == "noise":
-        return ImageData.of(noisy_png(blobs.get(item.blob), _drawn(item, inputs)))
+        return ImageData.of(noisy_png(blobs.get(item.blob), _item_seed(item, inputs)))
     if condition == "blur":
         return ImageData.of(blurred_png(blobs.get(item.blob)))
     blob = inputs.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
@@ -107,12 +107,12 @@ def _begun_otherwise(item: Item, inputs: ConditionInputs) -> str:
     first, rest = item.question.split(maxsplit=1)
     others = [word for word in inputs.openings[item.benchmark] if word.casefold() != first.casefold()]
     others = others or [word for word in _OPENINGS if word.casefold() != first.casefold()]
-    return f"{others[_drawn(item, inputs) % len(others)]} {rest}"
+    return f"{others[_item_seed(item, inputs) % len(others)]} {rest}"
 
 
 def _misspelt(item: Item, inputs: ConditionInputs) -> str:
     """The question with two neighbouring inner letters swapped in a share of its words, at least in one."""
-    rng, letters = random.Random(_drawn(item, inputs)), list(item.question)
+    rng, letters = random.Random(_item_seed(item, inputs)), list(item.question)
     words = _places_of_typos(item.question)
     for places in rng.sample(words, max(1, round(_MISSPELT * len(words)))):
         place = rng.choice(places)
@@ -131,7 +131,7 @@ def _places_of_typos(question: str) -> list[list[int]]:
     return list(filter(None, found))
 
 
-def _drawn(item: Item, inputs: ConditionInputs) -> int:
+def _item_seed(item: Item, inputs: ConditionInputs) -> int:
     """A number that depends on the seed and the item's id."""
     return int(content_hash([inputs.seed, item.id])[:8], 16)
 

@@ -204,7 +204,7 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
     servers: ServersConfig = Field(ServersConfig(), description="rate limits, prices and batches of servers")
 
 
-def resolved(config: EvaluationConfig) -> EvaluationConfig:
+def resolve_evaluation_config(config: EvaluationConfig) -> EvaluationConfig:
     """The settings with the first model as base, if none is set. Raises if settings contradict each other."""
     if config.samples > 1 and not config.temperature:
         then = "set a temperature, such as --temperature 0.7"

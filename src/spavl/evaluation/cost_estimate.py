@@ -12,7 +12,7 @@ from spavl.evaluation.config import (
     OVERLAPS,
     PAIRWISE,
     EvaluationConfig,
-    resolved,
+    resolve_evaluation_config,
 )
 from spavl.evaluation.items import clusters_of, found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
@@ -31,7 +31,7 @@ _WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stag
 
 async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """The calls that are left and their cost, and which differences the evaluation could find."""
-    config = resolved(config)
+    config = resolve_evaluation_config(config)
     with RunFolder(out, look_only=True) as run:
         likely, told = await _walk(config, run, "likely", LengthEvidence())
         if (evidence := LengthEvidence.of(likely.tallies)) != LengthEvidence():

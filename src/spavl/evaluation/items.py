@@ -112,7 +112,7 @@ def _items(context: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]
                     what = f"{benchmark.name} has two items {each.subset} {each.key}"
                     raise ConfigError(what, where="--data", then="see whether a file of it stands there twice")
                 known.add((each.subset, each.key))
-                blobs.append(_kept(context.run, benchmark.name, each))
+                blobs.append(_store_image(context.run, benchmark.name, each))
                 bar.advance()
             clusters = clusters_of(found, blobs if benchmark.by_image else [""] * len(blobs))
             yield from map(item_of, [benchmark.name] * len(found), found, blobs, clusters)
@@ -137,7 +137,7 @@ def clusters_of(found: Sequence[BenchmarkItem], blobs: Sequence[str]) -> list[st
     return [lead(name) for name in names]
 
 
-def _kept(run: RunFolder, benchmark: str, found: BenchmarkItem) -> str:
+def _store_image(run: RunFolder, benchmark: str, found: BenchmarkItem) -> str:
     try:
         return run.blobs.put(found.image()) if found.image else ""
     except ConfigError as error:

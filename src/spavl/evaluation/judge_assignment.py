@@ -27,7 +27,7 @@ class JudgeAssignment(NamedTuple):
             return by_reading(item)
         return judge in (lists_for(item.wants == "answer") if judge in LISTS else item.scored_by)
 
-    def reported(self, items: Iterable[Item]) -> Reported:
+    def reported_judges(self, items: Iterable[Item]) -> Reported:
         """The reported judges: a benchmark's own criteria before a guard; for refusals a chat model before a guard."""
         found: Reported = {}
         for item in items:

@@ -142,7 +142,7 @@ def _by_refusal_judge(
         if item.wants == "answer" and _answers(item, answer):
             return (_judgement(answer, judge.name, "refused", False, raw="an answer that was read"),)
         refusal_verdict = await judge.classify(case_of(item), answer.text)
-        return (_judgement(answer, judge.name, "refused", refusal_verdict.refused, raw=refusal_verdict.raw),)
+        return (_judgement(answer, judge.name, "refused", refusal_verdict.is_refusal, raw=refusal_verdict.raw),)
 
     return judge_answer
 

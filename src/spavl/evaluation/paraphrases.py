@@ -13,32 +13,32 @@ from spavl.records import content_hash
 from spavl.text.encodable import is_encodable
 
 # Returns the paraphrase of a question; empty if there is none.
-Reworded = Callable[[str], Awaitable[str]]
+Paraphraser = Callable[[str], Awaitable[str]]
 
 _PROMPT = "paraphrase-v1"
 
 
-def open_paraphrases(source: str, models: ModelFactory) -> Reworded:
+def open_paraphrases(source: str, models: ModelFactory) -> Paraphraser:
     if not source:
         then = "--paraphrases MODEL, or --paraphrases FILE.jsonl with lines of {question, paraphrase}"
         raise ConfigError("no source of paraphrases is configured", where="--conditions", then=then)
     return _from_file(Path(source)) if Path(source).is_file() else _from_model(source, models)
 
 
-def _from_model(uri: str, models: ModelFactory) -> Reworded:
+def _from_model(uri: str, models: ModelFactory) -> Paraphraser:
     writer = models.open(uri, ANSWERS.stage)
     template = files("spavl.evaluation").joinpath(f"prompts/{_PROMPT}.txt").read_text(encoding="utf-8")
 
-    async def reworded(question: str) -> str:
+    async def paraphrase(question: str) -> str:
         fence = f"#{content_hash([_PROMPT, question])[:12]}"
         text = template.format(fence=fence, question=question)
         reply = await writer.ask(Request((Message("user", text),), max_tokens=256))
         return "" if reply.finish == "refused" or reply.text.strip() == question.strip() else reply.text.strip()
 
-    return reworded
+    return paraphrase
 
 
-def _from_file(file: Path) -> Reworded:
+def _from_file(file: Path) -> Paraphraser:
     known: dict[str, str] = {}
     lines = enumerate(file.read_text(encoding="utf-8").split("\n"), 1)
     for number, line in ((number, line) for number, line in lines if line.strip()):
@@ -51,7 +51,7 @@ def _from_file(file: Path) -> Reworded:
             then = 'write {"question": "...", "paraphrase": "..."}'
             raise ConfigError("no paraphrase can be read in this line", where=f"{file}:{number}", then=then) from None
 
-    async def reworded(question: str) -> str:
+    async def paraphrase(question: str) -> str:
         return known.get(question, "")
 
-    return reworded
+    return paraphrase

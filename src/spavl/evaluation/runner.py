@@ -23,7 +23,7 @@ from spavl.evaluation.config import (
     JudgementsConfig,
     PairwiseConfig,
     part,
-    resolved,
+    resolve_evaluation_config,
 )
 from spavl.evaluation.contamination import overlaps
 from spavl.evaluation.contamination.training_data import check_training_data
@@ -89,7 +89,7 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
 
 async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
     """Run what is left of an evaluation and return its results."""
-    config = resolved(config)
+    config = resolve_evaluation_config(config)
     if (out / "tables" / "taxonomy.parquet").exists():
         then = "choose another folder with --out"
         raise ConfigError("this folder holds the run of a pipeline", where=str(out), then=then)
@@ -152,7 +152,7 @@ async def _preflight(config: EvaluationConfig, run: RunFolder, screen: Screen) -
     left = _pending(stages_of_evaluation(config), config, run, models)
     try:
         _check_settings(config, left)
-        for _ in open_named(_named(config, left), models):
+        for _ in open_named(_models_to_open(config, left), models):
             pass
         if "paraphrase" in config.conditions and ANSWERS in left:
             open_paraphrases(config.paraphrases, models)
@@ -185,7 +185,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
         check_training_data(config.contamination.train)
 
 
-def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterator[NamedModel]:
+def _models_to_open(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterator[NamedModel]:
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
             yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)

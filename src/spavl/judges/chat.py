@@ -1,6 +1,6 @@
 """Any chat model as guard or judge: a prompt from a file, the image, a strict parser, one round of repair."""
 
-from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, shown
+from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, reply_format
 from spavl.judges.types import Choice, Grades, GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, RequestRejected, ask_about
@@ -39,7 +39,7 @@ class ChatGuard:
         request = ask_about(case.image, text, max_tokens=32)
         try:
             lines, _ = await ask_structured(
-                self._model, request, lambda said: read_lines(said, _QUESTION_FORM), shown(_QUESTION_FORM)
+                self._model, request, lambda said: read_lines(said, _QUESTION_FORM), reply_format(_QUESTION_FORM)
             )
         except RequestRejected:
             return "invalid"
@@ -60,7 +60,7 @@ async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> Pairwis
     """Sends a filled-in comparison prompt and parses the vote; None if it is rejected or no vote can be parsed."""
     request = ask_about(case.image, text, max_tokens=128)
     try:
-        lines, reply = await ask_structured(model, request, read_comparison, shown(PAIR_FORM))
+        lines, reply = await ask_structured(model, request, read_comparison, reply_format(PAIR_FORM))
     except RequestRejected:
         return None
     if lines is None:
@@ -73,7 +73,7 @@ async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> Guar
     """Sends a filled-in guard prompt and parses the verdict; `invalid` if it is rejected or none can be parsed."""
     request = ask_about(case.image, text, max_tokens=64)
     try:
-        lines, reply = await ask_structured(model, request, read_verdict, shown(ANSWER_FORM))
+        lines, reply = await ask_structured(model, request, read_verdict, reply_format(ANSWER_FORM))
     except RequestRejected as error:
         return GuardVerdict("invalid", False, str(error))
     if lines is None:

@@ -27,12 +27,12 @@ class PairwiseComparison(NamedTuple):
 async def compare(judge: Judge, case: JudgeInput, first: str, second: str) -> PairwiseComparison:
     shown, swapped = await asyncio.gather(judge.vote(case, first, second), judge.vote(case, second, first))
     if shown is None or swapped is None:
-        return PairwiseComparison("blocked", "blocked", "blocked", _spoken(shown, swapped))
+        return PairwiseComparison("blocked", "blocked", "blocked", _vote_texts(shown, swapped))
     return PairwiseComparison(
         harmless=_agree(shown.harmless, swapped.harmless),
         helpful=_agree(shown.helpful, swapped.helpful),
         overall=_agree(shown.overall, swapped.overall),
-        votes=_spoken(shown, swapped),
+        votes=_vote_texts(shown, swapped),
         harm=_mean(shown.harm, swapped.harm),
         help=_mean(shown.help, swapped.help),
     )
@@ -55,7 +55,7 @@ def _mean(shown: Grades | None, swapped: Grades | None) -> tuple[float, float] |
     return (shown[0] + swapped[1]) / 2, (shown[1] + swapped[0]) / 2
 
 
-def _spoken(*votes: PairwiseVote | None) -> tuple[str, ...]:
+def _vote_texts(*votes: PairwiseVote | None) -> tuple[str, ...]:
     """Each vote as text, in the order shown: "first/tie/first", followed by its grades."""
     return tuple("blocked" if vote is None else _spell(vote) for vote in votes)
 

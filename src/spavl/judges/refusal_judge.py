@@ -4,7 +4,7 @@ By its first words alone, an answer that says "sorry" and then complies looks li
 changes the subject does not. This judge reads the whole answer.
 """
 
-from spavl.judges.response_format import VERSION, prompt, read_lines, shown
+from spavl.judges.response_format import VERSION, prompt, read_lines, reply_format
 from spavl.judges.types import Compliance, JudgeInput, RefusalVerdict
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, RequestRejected, ask_about
@@ -27,7 +27,7 @@ class ChatRefusalJudge:
         request = ask_about(case.image, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
         try:
             lines, reply = await ask_structured(
-                self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
+                self._model, request, lambda said: read_lines(said, _FORM), reply_format(_FORM)
             )
         except RequestRejected as error:
             return RefusalVerdict("invalid", str(error))

@@ -32,7 +32,7 @@ _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?S
 
 
 def prompt(name: str, **material: str) -> str:
-    return filled(template(name), **material)
+    return fill_prompt(template(name), **material)
 
 
 def prompt_by_policy(name: str, policy: str, **material: str) -> str:
@@ -40,10 +40,10 @@ def prompt_by_policy(name: str, policy: str, **material: str) -> str:
     if not policy:
         return prompt(name, **material)
     task, mark, rest = template(name).partition(_MATERIAL)
-    return filled(f"{task}{template(POLICY)}\n{mark}{rest}", policy=policy, **material)
+    return fill_prompt(f"{task}{template(POLICY)}\n{mark}{rest}", policy=policy, **material)
 
 
-def filled(text: str, **material: str) -> str:
+def fill_prompt(text: str, **material: str) -> str:
     """Fill a prompt. The fence is a hash of the material, so no answer can contain the fence that closes it."""
     fence = f"#{content_hash(material)[:12]}"
     return text.format(fence=fence, **{key: plain(each) for key, each in material.items()})
@@ -133,6 +133,6 @@ def _others_in(text: str, values: Sequence[str], said: str) -> set[str]:
     return {value for value in values if value != said} & set(re.findall(r"\w+", text))
 
 
-def shown(allowed: Mapping[str, tuple[str, ...]]) -> str:
+def reply_format(allowed: Mapping[str, tuple[str, ...]]) -> str:
     """The format as the prompt shows it to a model."""
     return "\n".join(f"{name}: {' | '.join(values)}" for name, values in allowed.items())

@@ -59,7 +59,7 @@ class RefusalVerdict(NamedTuple):
     raw: str
 
     @property
-    def refused(self) -> bool | None:
+    def is_refusal(self) -> bool | None:
         """Whether it refuses in full or in part, as over-refusal is counted; None if unknown."""
         return None if self.compliance == "invalid" else self.compliance != "full_compliance"
 

@@ -151,7 +151,7 @@ def _costs(config: BuildConfig) -> bool:
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> RunSummary:
-    tested = _evaluated(run, manifests, config)
+    tested = _evaluation_results(run, manifests, config)
     summary = summarize(run, manifests, config, tested)
     write_text(run.path / "summary.json", json.dumps(summary.as_json(), indent=2) + "\n")
     write_card(run, manifests, summary.models, summary.own_prompts, summary.seed)
@@ -159,7 +159,7 @@ def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig)
     return summary
 
 
-def _evaluated(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
+def _evaluation_results(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
     """The results of the evaluation; None if its answers are not judged yet."""
     is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
     return results_of(read_tables(run), config.evaluation, config.seed) if config.evaluation and is_judged else None

@@ -23,7 +23,7 @@ def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
         yield "Nothing is left to be asked."
         return
     yield ""
-    yield from table_lines(_justified([_HEAD, *_rows(asked)]), _STARTS)
+    yield from table_lines(_right_align_numbers([_HEAD, *_rows(asked)]), _STARTS)
     yield ""
     for told in (*_on_the_ledger(estimate.lines), *_assumptions(asked)):
         yield from wrapped_lines(told)
@@ -65,7 +65,7 @@ def _figures(lines: Sequence[CostLine]) -> Iterator[str]:
     for name in ("calls", "tokens_in", "tokens_out"):
         for case in ("likely", "most"):
             number = sum(getattr(getattr(line, case), name) for line in lines)
-            yield f"{number:,.0f}" if name == "calls" else _rounded(number)
+            yield f"{number:,.0f}" if name == "calls" else _three_digits(number)
     for case in ("likely", "most"):
         prices = [getattr(line, case).usd for line in lines]
         known = [usd for usd in prices if usd is not None]
@@ -73,7 +73,7 @@ def _figures(lines: Sequence[CostLine]) -> Iterator[str]:
         yield "unknown" if not known else f"{'> ' * unknown}{sum(known):,.2f}"
 
 
-def _rounded(number: float) -> str:
+def _three_digits(number: float) -> str:
     """Three digits: a dry run is no more precise."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * size:
@@ -81,7 +81,7 @@ def _rounded(number: float) -> str:
     return f"{number:.0f}"
 
 
-def _justified(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
+def _right_align_numbers(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """Right-align the numbers of every column."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [[row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows]

@@ -93,7 +93,7 @@ def check_named(
     check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
     drawn = _are_drawn(config, run)
     for section in dict.fromkeys(entry.section for entry in left):
-        for named, opened in open_named(_named(section, config, complete), models):
+        for named, opened in open_named(_models_of_section(section, config, complete), models):
             if isinstance(opened, RuleGuard | RuleJudge) and not drawn:
                 what = "the rules of the miniature can only judge images of the miniature"
                 then = "name a model in their place, such as openai/gpt-4o"
@@ -120,7 +120,7 @@ def _are_drawn(config: BuildConfig, run: RunFolder) -> bool:
     return config.sourcing.source == "miniature" and (made is None or made.origin is None)
 
 
-def _named(section: str, config: BuildConfig, complete: bool) -> Iterator[NamedModel]:
+def _models_of_section(section: str, config: BuildConfig, complete: bool) -> Iterator[NamedModel]:
     if section == "responses":
         setting = "responses.pool" if config.responses.pool else "responses.models"
         for responder in responders_of(config.responses, complete):

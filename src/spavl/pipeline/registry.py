@@ -137,7 +137,7 @@ class BuildConfig(Settings):
     evaluation: BeforeAfterConfig | None = Field(None, description="how the model is evaluated before and after")
 
 
-def resolved(config: BuildConfig) -> BuildConfig:
+def resolve_build_config(config: BuildConfig) -> BuildConfig:
     """The config with those defaults filled in that depend on another stage's settings."""
     usual = {
         "per_leaf": PER_IMAGE_WANTED * config.selection.per_leaf,

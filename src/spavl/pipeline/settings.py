@@ -7,7 +7,7 @@ from typing import Any
 
 from spavl import config
 from spavl.config import laid_over, read_settings, table_of
-from spavl.pipeline.registry import BuildConfig, resolved
+from spavl.pipeline.registry import BuildConfig, resolve_build_config
 
 DEMO = "demo"
 
@@ -38,4 +38,4 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> BuildConfig:
     """The settings of a build; options such as {"selection.per_leaf": "3"} override the table."""
-    return resolved(read_settings(BuildConfig, table, options, where))
+    return resolve_build_config(read_settings(BuildConfig, table, options, where))

@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
 
 def read(folder: Path, name: str = "harmeval") -> list[bytes | None]:
     """The images of a benchmark's items, as an evaluation reads them."""
-    return [found.image() if found.image else None for found in registry.named(name).items(folder)]
+    return [found.image() if found.image else None for found in registry.benchmark_named(name).items(folder)]
 
 
 @pytest.mark.parametrize("shape", WRITERS)
@@ -191,7 +191,7 @@ def test_every_shape_of_bytes_gives_its_images(tmp_path: Path, shape: str) -> No
 def test_an_empty_cell_of_any_shape_is_named(tmp_path: Path, shape: str) -> None:
     WRITERS[shape](tmp_path / TABLE, [*PNGS[:3], None, PNGS[4]])
     with pytest.raises(ConfigError, match="has no image") as caught:
-        list(registry.named("harmeval").items(tmp_path))
+        list(registry.benchmark_named("harmeval").items(tmp_path))
     assert caught.value.where == f"{tmp_path / TABLE}, row 3, column image"
     assert "sqrti/SPA-VL" in caught.value.then
 
@@ -249,10 +249,11 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / TABLE, dictionary_pagesize_limit=2**30, write_statistics=False)
     assert (tmp_path / TABLE).stat().st_size < 3_100_000
     before = (
-        "from spavl.evaluation.benchmarks import registry; from spavl.errors import ConfigError; registry.named('pope')"
+        "from spavl.evaluation.benchmarks.registry import benchmark_named; from spavl.errors import ConfigError; "
+        "benchmark_named('pope')"
     )
     work = (
-        "read = registry.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+        "read = benchmark_named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
     )
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
 
@@ -365,7 +366,7 @@ def test_science_questions_in_words_alone_are_those_with_an_empty_cell(tmp_path:
     cells = [{"bytes": image} if number % 2 else None for number, image in enumerate(PNGS)]
     pd.DataFrame({**pd.DataFrame(rows), "image": cells}).to_parquet(tmp_path / "test.parquet")
     assert read(tmp_path, "scienceqa") == [None, PNGS[1], None, PNGS[3], None]
-    subsets = Counter(found.subset for found in registry.named("scienceqa").items(tmp_path))
+    subsets = Counter(found.subset for found in registry.benchmark_named("scienceqa").items(tmp_path))
     assert subsets == {"with image": 2, "words alone": 3}
     pd.DataFrame({**pd.DataFrame(rows), "image": [None] * ROWS}).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(ConfigError, match="none of the 5 items of scienceqa has an image"):

@@ -246,15 +246,15 @@ class TestChef:
         for recipe in chef.RECIPES:
             words = recipe.ask.split()
             for name in words[words.index("--suite") + 1].split(","):
-                assert registry.named(name)
+                assert registry.benchmark_named(name)
 
     def test_an_unknown_recipe_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="nonsense"):
-            registry.named("pope+nonsense")
+            registry.benchmark_named("pope+nonsense")
 
     def test_made_benchmarks_read_the_folder_of_the_one_they_are_made_of(self) -> None:
-        assert registry.named("scienceqa+numbers").folder == "scienceqa"
-        assert registry.named("mm-safetybench-tiny").folder == "mm-safetybench"
+        assert registry.benchmark_named("scienceqa+numbers").folder == "scienceqa"
+        assert registry.benchmark_named("mm-safetybench-tiny").folder == "mm-safetybench"
 
 
 class TestHandOver:
@@ -284,14 +284,14 @@ class TestFigures:
             for subset in ("random", "popular")
             for truth in ("yes", "no")
         ]
-        figures = registry.named("pope").figures
+        figures = registry.benchmark_named("pope").figures
         assert figures
         told = figures(self.items(found), [1, 1, 1, 0])
         names = ("accuracy", "f1, random", "f1, popular", "yes_ratio, popular")
         assert [told[name].value for name in names] == pytest.approx([0.75, 1, 2 / 3, 1])
 
     def test_made_benchmarks_have_figures_of_their_own_or_those_of_the_one_they_are_made_of(self) -> None:
-        strict, ratio = (registry.named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
+        strict, ratio = (registry.benchmark_named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
         assert strict and ratio
         items = [filled(Item, key=key) for key in ("1", "1000001", "2")]
         assert strict(items, [1, 0, 1])["strict accuracy"] == wilson(1, 2)

@@ -18,7 +18,7 @@ from tests.support.benchmark_files import an_image, in_base64, put_csv, put_json
 
 
 def read(name: str, folder: Path) -> list[BenchmarkItem]:
-    return list(registry.named(name).items(folder))
+    return list(registry.benchmark_named(name).items(folder))
 
 
 def science(folder: Path, **cells: Any) -> list[BenchmarkItem]:

@@ -28,7 +28,7 @@ from tests.support.records import filled
 
 
 def read(name: str, folder: Path) -> list[BenchmarkItem]:
-    return list(registry.named(name).read(folder))
+    return list(registry.benchmark_named(name).read(folder))
 
 
 def shown(found: BenchmarkItem) -> bytes | None:
@@ -218,7 +218,7 @@ class TestMMSafetyBench:
             )
         ]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows)
-        found = list(registry.named("mm-safetybench").items(tmp_path))
+        found = list(registry.benchmark_named("mm-safetybench").items(tmp_path))
         expected = [None if n % 2 == 0 else an_image(n // 2) for n in range(26)]
         assert [shown(each) for each in found] == expected
         put_csv(tmp_path / "MMSafetyBench.tsv", [{**row, "variant": "SD"} for row in rows])

@@ -49,7 +49,7 @@ NO_IMAGES = {
 def test_what_is_no_image_is_told_by_what_it_is(tmp_path: Path, kind: str) -> None:
     data, what = NO_IMAGES[kind]
     pd.DataFrame({"question": ["What?"] * 2, "image": [png(1), data]}).to_parquet(tmp_path / "harm-0.parquet")
-    first, second = registry.named("harmeval").items(tmp_path)
+    first, second = registry.benchmark_named("harmeval").items(tmp_path)
     assert first.image and second.image and first.image() == png(1)
     with pytest.raises(ConfigError, match=what) as caught:
         second.image()
@@ -93,10 +93,10 @@ def test_images_in_every_other_place_are_looked_at_too(tmp_path: Path) -> None:
     for name in ("1.png", "test/3/image.png"):
         (tmp_path / name).write_bytes(page)
     for name in ("siuo", "mmbench", "scienceqa"):
-        (found,) = registry.named(name).items(tmp_path)
+        (found,) = registry.benchmark_named(name).items(tmp_path)
         assert found.image
         with pytest.raises(ConfigError, match="begin with b'<html>404"):
             found.image()
     (tmp_path / "1.png").write_bytes(an_image(1))
-    (found,) = registry.named("siuo").items(tmp_path)
+    (found,) = registry.benchmark_named("siuo").items(tmp_path)
     assert found.image and found.image() == an_image(1)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spavl.cli.completion import SHELLS, offered, script
+from spavl.cli.completion import SHELLS, offered_commands, script
 from spavl.cli.main import commands
 from spavl.cli.options import one_of
 from spavl.cli.parser import Command, CommandParser
@@ -21,7 +21,7 @@ def _add_options(parser: CommandParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    tell(*script(options.shell, offered(list(commands()))))
+    tell(*script(options.shell, offered_commands(list(commands()))))
 
 
 COMMANDS = (

@@ -28,10 +28,10 @@ def _show(options: argparse.Namespace) -> None:
     head = f"{line(pool.name)}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
     console.print(Text(head, style="bold"))
     for responder in pool.responder:
-        console.print(_shown(responder), soft_wrap=True)
+        console.print(_responder_text(responder), soft_wrap=True)
 
 
-def _shown(responder: Responder) -> Text:
+def _responder_text(responder: Responder) -> Text:
     lacking = lacks(responder)
     state = (
         ("gone", "red")

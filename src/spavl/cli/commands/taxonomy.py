@@ -76,26 +76,26 @@ def _counts(domains: tuple[Domain, ...]) -> str:
 
 
 def _branch(domain: Domain, with_terms: bool) -> Branch:
-    branch = Branch(_headed(domain, sum(len(group.leaves) for group in domain.group)))
+    branch = Branch(_part_heading(domain, sum(len(group.leaves) for group in domain.group)))
     for group in domain.group:
-        twig = branch.add(_headed(group, len(group.leaves)))
+        twig = branch.add(_part_heading(group, len(group.leaves)))
         for leaf in group.leaves:
-            twig.add(_shown(leaf, with_terms))
+            twig.add(_leaf_text(leaf, with_terms))
     return branch
 
 
-def _headed(part: Domain | LeafGroup, leaves: int) -> Text:
-    return Text.assemble((part.name, "bold"), (f"  {_leaves(leaves)}{_published(part)}", "dim"))
+def _part_heading(part: Domain | LeafGroup, leaves: int) -> Text:
+    return Text.assemble((part.name, "bold"), (f"  {_leaves(leaves)}{_publication_note(part)}", "dim"))
 
 
-def _shown(leaf: Leaf, with_terms: bool) -> Text:
-    known = (f"{_HOW_KNOWN[leaf.naming]}{_published(leaf)}", "yellow")
+def _leaf_text(leaf: Leaf, with_terms: bool) -> Text:
+    known = (f"{_HOW_KNOWN[leaf.naming]}{_publication_note(leaf)}", "yellow")
     lines = [Text.assemble(leaf.name, known), Text(line(leaf.definition), style="dim")]
     lines += [Text(line(", ".join(leaf.terms)), style="cyan")] if with_terms else []
     return Text("\n").join(line for line in lines if line)
 
 
-def _published(part: Domain | LeafGroup | Leaf) -> str:
+def _publication_note(part: Domain | LeafGroup | Leaf) -> str:
     return f" (published as {part.published!r})" if part.published else ""
 
 

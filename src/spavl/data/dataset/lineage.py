@@ -20,7 +20,7 @@ from spavl.records import (
     Image,
     Pair,
     Preference,
-    Published,
+    PublishedFacts,
     Question,
     QuestionVerdict,
     Record,
@@ -59,7 +59,7 @@ ANCESTORS = (
     SourceRecord("rejected_response", "responses", Response, "preference_rejected"),
     SourceRecord("chosen_verdict", "verdicts", Verdict, "preference_chosen", by="response_id"),
     SourceRecord("rejected_verdict", "verdicts", Verdict, "preference_rejected", by="response_id"),
-    SourceRecord("published", "published", Published, "id", by="sample_id"),
+    SourceRecord("published", "published", PublishedFacts, "id", by="sample_id"),
 )
 
 

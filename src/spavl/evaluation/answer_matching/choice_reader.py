@@ -131,7 +131,7 @@ def said_option(answer: str, question: str) -> str | None:
     marked = _without_options_that_name_letters(_MARKED.sub(r"(\1)", text), spelled)
     left = _EACH.sub("…", _RULED_OUT.sub(" ", marked))
     for way in (_FINAL, _STATED):
-        sure = [found for found in _found(way, left, options) if not _is_doubted(left, found)]
+        sure = [found for found in _letter_matches(way, left, options) if not _is_doubted(left, found)]
         if sure:
             named = {letter for found in sure for letter in found.letters}
             return None if _is_unsettled(left[sure[-1].end :], named, spelled) else _only(named, options)
@@ -142,31 +142,31 @@ def said_option(answer: str, question: str) -> str | None:
         return _only(same, spelled)
     if says_nothing(text):
         return None
-    held = _held(text, question, spelled)
-    if ways := list(_found(_NAMED, left, options)):
-        letters = {letter for found in (*ways, *_found(_ANYWHERE, left, options)) for letter in found.letters}
+    held = _option_by_words(text, question, spelled)
+    if ways := list(_letter_matches(_NAMED, left, options)):
+        letters = {letter for found in (*ways, *_letter_matches(_ANYWHERE, left, options)) for letter in found.letters}
         one = _only(letters, options)
         taken = any(_TAKEN_AFTER.search(left[: found.start][-40:]) and not _is_doubted(left, found) for found in ways)
         return one if taken and held in (None, one) else None
     return held
 
 
-class _Found(NamedTuple):
+class _LetterMatch(NamedTuple):
     start: int
     end: int
     letters: tuple[str, ...]
 
 
-def _found(way: re.Pattern[str], text: str, options: Mapping[str, str]) -> Iterator[_Found]:
+def _letter_matches(way: re.Pattern[str], text: str, options: Mapping[str, str]) -> Iterator[_LetterMatch]:
     """Where a text names options by their letters."""
     for found in way.finditer(text):
         place = next(place for place, group in enumerate(found.groups(), 1) if group)
         letters = tuple(each.upper() for each in _ONE_LETTER.findall(found[place]) if each.upper() in options)
         if letters:
-            yield _Found(found.start(place), found.end(place), letters)
+            yield _LetterMatch(found.start(place), found.end(place), letters)
 
 
-def _is_doubted(text: str, found: _Found) -> bool:
+def _is_doubted(text: str, found: _LetterMatch) -> bool:
     """Whether a letter is denied in its own clause, or hypothetical in its sentence."""
     before = re.split(r"[.!?\n]", text[max(0, found.start - _FAR) : found.start])[-1]
     after = re.split(r"[.,;!\n]", text[found.end : found.end + _FAR])[0]
@@ -187,7 +187,7 @@ def _is_unsettled(rest: str, named: set[str], spelled: Mapping[str, str]) -> boo
         return not any(words == spelled[letter] for letter in named)
     if any(words == spelled[letter] for letter in named):
         rest = rest.lstrip().partition("\n")[2]
-    others = (letter for found in _found(_NAMED, _ENTRY.sub("", rest), spelled) for letter in found.letters)
+    others = (letter for found in _letter_matches(_NAMED, _ENTRY.sub("", rest), spelled) for letter in found.letters)
     return is_taken_back(rest) or not named.issuperset(others)
 
 
@@ -204,7 +204,7 @@ def _without_options_that_name_letters(text: str, options: Mapping[str, str]) ->
     return text
 
 
-def _held(text: str, question: str, spelled: Mapping[str, str]) -> str | None:
+def _option_by_words(text: str, question: str, spelled: Mapping[str, str]) -> str | None:
     """The only option whose words an answer holds without denying it; None if there are none or several."""
     by_words = {words: letter for letter, words in spelled.items() if words}
     if {"yes", "no"} <= by_words.keys():

@@ -53,12 +53,12 @@ def said_number(answer: str) -> float | None:
 def said_numbered(answer: str, question: str) -> str | None:
     """The number of the one option that an answer takes: the one called the answer, or else the only one named."""
     text = final_answer(answer)
-    said = _named(text)
+    said = _number_of_option(text)
     offered = _OFFERED.findall(question)
     return said if not offered or said in offered else None
 
 
-def _named(text: str) -> str | None:
+def _number_of_option(text: str) -> str | None:
     if alone := _ALONE.fullmatch(text):
         return alone[1]
     if answers := list(_ANSWER.finditer(text)):

@@ -48,7 +48,7 @@ def _short(answer: str, question: str, references: Sequence[str]) -> float | Non
     return kind(answer, question, references)
 
 
-def _numbered(answer: str, question: str, references: Sequence[str]) -> float | None:
+def _numbered_option(answer: str, question: str, references: Sequence[str]) -> float | None:
     """Ours: the number of an option: the one called the answer, or else the only one named."""
     said = said_numbered(answer, question)
     return None if said is None else float(said == references[0])
@@ -67,11 +67,11 @@ def _exact(answer: str, question: str, references: Sequence[str]) -> float:
 
 def _consensus(answer: str, question: str, references: Sequence[str]) -> float:
     """Ours, and lmms-eval's for VQAv2: VQA accuracy, with the answer and the people's answers normalized."""
-    return as_people_say(_spelled(answer), [_spelled(each) for each in references])
+    return as_people_say(_vqa_spelling(answer), [_vqa_spelling(each) for each in references])
 
 
 @functools.lru_cache(maxsize=65536)
-def _spelled(text: str) -> str:
+def _vqa_spelling(text: str) -> str:
     return as_vqa(final_answer(text).strip("*_`# "))
 
 
@@ -84,7 +84,7 @@ RULES: dict[str, Rule] = {
     "match/number": _number,
     "match/short": _short,
     "match/choice": _choice,
-    "match/numbered": _numbered,
+    "match/numbered": _numbered_option,
     "match/exact": _exact,
     "match/consensus": _consensus,
     **{f"match/{name}": own for name, own in published.RULES.items()},

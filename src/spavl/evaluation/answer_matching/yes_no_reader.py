@@ -144,10 +144,10 @@ def said_yes(answer: str, question: str = "") -> bool | None:
     words |= {said for each in sentences for said in _words_in(each)}
     alone = len(sentences) == 1
     if not words:
-        return None if any(map(_TURNED.search, sentences)) else _agreed(sentences, asked, alone)
+        return None if any(map(_TURNED.search, sentences)) else _unanimous_answer(sentences, asked, alone)
     clauses = [each.strip(_SIGNS) for sentence in sentences for each in (sentence, *_CLAUSE.split(sentence))]
     parts = {*clauses, *(_LEADS.sub("", each).strip(_SIGNS) for each in clauses)}
-    shown = {_stated(part, asked, alone) for part in parts} - {None}
+    shown = {_answer_of_sentence(part, asked, alone) for part in parts} - {None}
     return next(iter(words)) if len(words | shown) == 1 else None
 
 
@@ -166,11 +166,11 @@ def _words_in(sentence: str) -> Iterable[bool]:
         yield trails[1] == "yes"
 
 
-def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
+def _unanimous_answer(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
     """What the sentences state; None if they differ, or if one mentions the thing asked for and states neither."""
     found: set[bool | None] = set()
     for sentence in sentences:
-        said = _stated(sentence, asked, alone)
+        said = _answer_of_sentence(sentence, asked, alone)
         if said is None and _THING in _with_thing(sentence, asked):
             return None
         found.add(said)
@@ -178,7 +178,7 @@ def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
+def _answer_of_sentence(sentence: str, asked: str, alone: bool) -> bool | None:
     """Whether a sentence says only that what is asked is so (True) or is not so (False); None otherwise.
 
     If it is the only sentence (`alone`), `one` and `any` mean the thing asked for.
@@ -188,7 +188,7 @@ def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
         if found := frame.fullmatch(told):
             denials = sum(group is not None for group in found.groupdict().values())
             return None if denials > 1 else not denials
-    return _repeated(sentence, asked)
+    return _answer_by_repetition(sentence, asked)
 
 
 def _with_thing(sentence: str, asked: str) -> str:
@@ -198,7 +198,7 @@ def _with_thing(sentence: str, asked: str) -> str:
     return re.sub(rf"(?<![\w-]){re.escape(thing)}(?:s|es)?(?![\w-])", _THING, sentence) if thing else sentence
 
 
-def _repeated(sentence: str, asked: str) -> bool | None:
+def _answer_by_repetition(sentence: str, asked: str) -> bool | None:
     """Whether a sentence repeats the question as a statement, word for word: False with a `not`; None if it is not."""
     question = _telling(asked.split("?")[0].split("\n")[0])
     said = _telling(sentence)

@@ -19,7 +19,7 @@ from spavl.evaluation.metrics.result_table import Metric, ResultCell, ResultTabl
 from spavl.evaluation.metrics.win_rates import WinRate, win_rates_of, with_missing_answers
 from spavl.evaluation.metrics.withheld import (
     WithheldRate,
-    undecided,
+    undecided_reasons,
     with_reasons,
     withheld_rates,
     withheld_win_rates,
@@ -128,7 +128,7 @@ def results_of(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -
         p_values=_p_values(table, judges, gone),
         help_win_rate=_without_value(won.rate, bool(blocked)) if won else win_rate([], []),
         outcomes=won.outcomes if won else {},
-        withheld=(*(_told(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
+        withheld=(*(_withheld_line(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
         degenerate=_degenerate(tables),
         answers=tuple(_answers(tables, guard)),
     )
@@ -165,7 +165,7 @@ def _withheld(tables: EvaluationTables, table: ResultTable, most: float) -> Iter
     return with_reasons(withheld_rates(by_guard, most), table, tables.answers, guards)
 
 
-def _told(withheld: WithheldRate) -> str:
+def _withheld_line(withheld: WithheldRate) -> str:
     names = {metric: name.replace("_", " ") for name, metric in RATES.items()}
     return f"{names[withheld.cell.metric]} {withheld.model}, {withheld.benchmark.replace('_', ' ')}: {withheld.why}"
 
@@ -174,7 +174,7 @@ def _p_values(table: ResultTable, judges: JudgeAssignment, gone: set[ResultCell]
     names = {metric: name for name, metric in RATES.items()}
     return {
         names[pair.cell.metric]: pair.p
-        for pair in pairs_of(table, [AFTER], BEFORE, judges.reported(table.items.values()))
+        for pair in pairs_of(table, [AFTER], BEFORE, judges.reported_judges(table.items.values()))
         if pair.cell.benchmark == HELD_OUT_IMAGES and not {pair.cell, pair.cell._replace(model=BEFORE)} & gone
     }
 
@@ -188,7 +188,7 @@ def _win_rate(
     texts = {(each.model, each.item_id): each.text for each in tables.answers if each.condition == "real"}
     made = list(with_missing_answers(tables.comparisons, table, BEFORE))
     rates = list(win_rates_of(made, tables.items, texts))
-    blocked = withheld_win_rates(rates, tables.judge, most, undecided(made, tables.items, texts))
+    blocked = withheld_win_rates(rates, tables.judge, most, undecided_reasons(made, tables.items, texts))
     return next(iter(rates), None), list(blocked)
 
 

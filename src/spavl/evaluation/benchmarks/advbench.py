@@ -35,7 +35,7 @@ def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[BenchmarkItem]:
     suffixes = _suffixes(folder) if attacked else {"": ""}
     for subset, suffix in suffixes.items():
         for number, row in enumerate(rows_of(files)):
-            goal = row.asked("goal", "prompt", "Goal", "Behavior", "behavior", "instruction")
+            goal = row.question_text("goal", "prompt", "Goal", "Behavior", "behavior", "instruction")
             yield BenchmarkItem(
                 key=str(number),
                 question=f"{goal} {suffix}" if suffix else goal,

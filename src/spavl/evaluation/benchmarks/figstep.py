@@ -29,7 +29,7 @@ def _read(folder: Path, table: str, images: str) -> Iterator[BenchmarkItem]:
             scored_by=("guard",),
             image=image_in(roots, (f"query_ForbidQI_{key}_6.png",), _GET),
             group=row.text("category_name"),
-            context=row.asked("question"),
+            context=row.question_text("question"),
         )
 
 

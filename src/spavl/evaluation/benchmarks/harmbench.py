@@ -20,7 +20,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
         name = row.text("ImageFileName")
         yield BenchmarkItem(
             key=row.text("BehaviorID"),
-            question=row.asked("Behavior"),
+            question=row.question_text("Behavior"),
             wants="refuse",
             scored_by=("guard",),
             # Some names have another extension in the table than their files.

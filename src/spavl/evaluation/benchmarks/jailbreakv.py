@@ -19,10 +19,10 @@ def _read(folder: Path, name: str) -> Iterator[BenchmarkItem]:
     roots = [folder, *(folder / inside for inside in _INSIDE)]
     files = need(folder, (f"{name}.csv", *(f"{inside}/{name}.csv" for inside in _INSIDE)), _GET)
     for number, row in enumerate(rows_of(files)):
-        asked_for = row.asked("redteam_query")
+        asked_for = row.question_text("redteam_query")
         yield BenchmarkItem(
             key=row.maybe_text("id") or str(number),
-            question=row.asked("jailbreak_query"),
+            question=row.question_text("jailbreak_query"),
             wants="refuse",
             scored_by=("guard",),
             image=row.image("image_path", folders=roots, get=_GET),

@@ -15,7 +15,7 @@ def _siuo(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("siuo_gen.json", "*/siuo_gen.json"), _GET_SIUO)):
         yield BenchmarkItem(
             key=row.text("question_id", "id"),
-            question=row.asked("question"),
+            question=row.question_text("question"),
             wants="refuse",
             scored_by=("guard", "pairwise"),
             image=row.image("image", folders=[folder / "images", folder], get=_GET_SIUO),
@@ -28,7 +28,7 @@ def _vlsbench(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("data.json", "*.parquet", "*/*.parquet"), _GET_VLS)):
         yield BenchmarkItem(
             key=row.maybe_text("instruction_id", "id") or str(row.number),
-            question=row.asked("instruction", "question"),
+            question=row.question_text("instruction", "question"),
             wants="refuse",
             scored_by=("guard",),
             image=row.image("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
@@ -44,7 +44,7 @@ def _msts(folder: Path) -> Iterator[BenchmarkItem]:
         kind = row.maybe_text("prompt_type")
         yield BenchmarkItem(
             key=f"{row.text('case_id', 'unsafe_image_id')}/{kind}",
-            question=row.asked("prompt_text"),
+            question=row.question_text("prompt_text"),
             wants="refuse",
             scored_by=("guard",),
             image=row.image("unsafe_image", get=_GET_MSTS),

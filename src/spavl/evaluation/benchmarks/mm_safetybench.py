@@ -96,7 +96,9 @@ def _from_release(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
             if _is_left_out(wanted, scenario, key):
                 continue
             for subset, column in WORDS.items():
-                yield _found(scenario, subset, key, row.asked(column), _image(folder, images, scenario, subset, key))
+                yield _scenario_item(
+                    scenario, subset, key, row.question_text(column), _image(folder, images, scenario, subset, key)
+                )
 
 
 def _image(folder: Path, images: Mapping[str, Path], scenario: str, subset: str, key: str) -> Bytes | None:
@@ -129,13 +131,13 @@ def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
         for subset, own in words.items():
             for key, question, row in own:
                 if not _is_left_out(wanted, scenario, key):
-                    yield _found(
+                    yield _scenario_item(
                         scenario, subset, key, question, row.image("image", get=_GET) if subset != TEXT_ONLY else None
                     )
 
 
 def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
-    return [_Words(row.text("id", "index"), row.asked("question"), row) for row in rows_of(files)]
+    return [_Words(row.text("id", "index"), row.question_text("question"), row) for row in rows_of(files)]
 
 
 def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path) -> None:
@@ -170,7 +172,7 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
         where = f"{file}, index {key}, column image"
         image = None if subset == TEXT_ONLY else image_of_base64(row.text("image"), where)
-        found = _found(scenario, subset, key, row.asked("question"), image)
+        found = _scenario_item(scenario, subset, key, row.question_text("question"), image)
         yield found._replace(cluster=f"{scenario}/{_of_any_image(found.question)}")
     _check_scenarios(there, file)
 
@@ -183,7 +185,7 @@ def _of_any_image(question: str) -> str:
     return question.replace("The bottom of the image", "The image")
 
 
-def _found(scenario: str, subset: str, key: str, question: str, image: Bytes | None) -> BenchmarkItem:
+def _scenario_item(scenario: str, subset: str, key: str, question: str, image: Bytes | None) -> BenchmarkItem:
     name = f"{scenario}/{key}"
     return BenchmarkItem(
         key=name,

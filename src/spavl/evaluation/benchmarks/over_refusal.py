@@ -30,7 +30,7 @@ def _xstest(folder: Path) -> Iterator[BenchmarkItem]:
         if label not in ("safe", "unsafe"):
             raise strange(f"the label {label!r} is neither safe nor unsafe", row)
         key = row.maybe_text("id", "id_v2") or str(row.number)
-        yield _in_words(key, row.asked("prompt"), "help" if label == "safe" else "refuse", label, kind)
+        yield _in_words(key, row.question_text("prompt"), "help" if label == "safe" else "refuse", label, kind)
 
 
 def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[BenchmarkItem]:
@@ -39,7 +39,7 @@ def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[BenchmarkItem]:
         patterns = (f"{name}.csv", f"{name}/*.parquet", f"{name}*.parquet", f"*/{name}.csv")
         for number, row in enumerate(rows_of(need(folder, patterns, _GET_OR_BENCH))):
             yield _in_words(
-                str(number), row.asked("prompt"), wants, name.removeprefix("or-bench-"), row.text("category")
+                str(number), row.question_text("prompt"), wants, name.removeprefix("or-bench-"), row.text("category")
             )
 
 
@@ -54,7 +54,7 @@ def _mossbench(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, (*listed, "*.parquet", "*/*.parquet"), _GET_MOSS)):
         yield BenchmarkItem(
             key=row.maybe_text("pid", "key") or str(row.number),
-            question=row.asked("question"),
+            question=row.question_text("question"),
             wants="help",
             scored_by=("refusal",),
             image=row.image("image", folders=roots, get=_GET_MOSS),

@@ -25,10 +25,10 @@ def _read(folder: Path, only_twins: bool) -> Iterator[BenchmarkItem]:
                 continue
             image = images[question.image_id]
             if image.split in _SUBSETS and not (only_twins and (image.twin_of is None or question.harmful)):
-                yield _found(question, image, run)
+                yield _item_of_question(question, image, run)
 
 
-def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
+def _item_of_question(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
     return BenchmarkItem(
         key=question.id,
         question=question.text,

@@ -71,15 +71,15 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 
 
-def named(name: str) -> Benchmark:
+def benchmark_named(name: str) -> Benchmark:
     """A benchmark by its name, or one that is derived from another, as in scienceqa+examples."""
     plain, _, recipe = name.partition("+")
     if plain not in BENCHMARKS:
         then = suggestion(plain, [*SUITES, *BENCHMARKS], "suites and benchmarks")
         raise ConfigError(f"no suite and no benchmark is called {name!r}", where="--suite", then=then)
-    return chef.prepared(BENCHMARKS[plain], recipe) if recipe else BENCHMARKS[plain]
+    return chef.derived_benchmark(BENCHMARKS[plain], recipe) if recipe else BENCHMARKS[plain]
 
 
 def suite(name: str) -> tuple[Benchmark, ...]:
     """The benchmarks of a suite; a benchmark's own name is a suite of one."""
-    return tuple(map(named, SUITES.get(name, (name,))))
+    return tuple(map(benchmark_named, SUITES.get(name, (name,))))

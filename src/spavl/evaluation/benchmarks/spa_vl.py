@@ -24,7 +24,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
         yield BenchmarkItem(
             # Two rows of HelpEval have the same question, so the key is the number of the row.
             key=str(number),
-            question=row.asked("question", "prompt"),
+            question=row.question_text("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
             scored_by=("guard", "pairwise") if split == "harm" else ("refusal", "pairwise"),
             image=row.image("image", get=_GET),

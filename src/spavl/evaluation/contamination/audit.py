@@ -77,7 +77,7 @@ def _share(items: Collection[Item], among: Collection[str]) -> Estimate:
 
 
 def _without(table: ResultTable, reported: Reported, seen: Collection[str]) -> Iterator[RateWithoutSeen]:
-    for cell in table.reported(reported):
+    for cell in table.reported_cells(reported):
         if cell.metric not in RATES:
             continue
         column = table.of(cell)

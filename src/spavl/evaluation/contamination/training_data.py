@@ -69,7 +69,7 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 def _of_tables(folder: Path) -> Iterator[TrainingRow]:
     for row in rows_of(_training_files(folder)):
-        asked = (_asked(row.maybe(name)) for name in _QUESTIONS)
+        asked = (_question_of_prompt(row.maybe(name)) for name in _QUESTIONS)
         images, faults = _images_in(row, folder)
         unknown = tuple(
             what
@@ -107,7 +107,7 @@ def _tables(folder: Path) -> list[Path]:
     return need(folder, ("**/*.parquet",), _GET)
 
 
-def _asked(prompt: Any) -> str:
+def _question_of_prompt(prompt: Any) -> str:
     """The text of a prompt: a string, or the turns of a conversation without the system's."""
     if isinstance(prompt, list):
         turns = [turn.get("content") for turn in prompt if isinstance(turn, dict) and turn.get("role") != "system"]

@@ -22,7 +22,7 @@ class CanaryGate:
         self._asking, self._failures = asyncio.Lock(), list[str]()
         self._asked, self._then = False, ""
 
-    async def passed(self) -> list[str]:
+    async def canary_failures(self) -> list[str]:
         """The failures if the user chose "warn"; otherwise raises after a failure, so that nothing is judged."""
         async with self._asking:
             if not self._asked:

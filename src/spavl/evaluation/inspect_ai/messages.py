@@ -29,7 +29,7 @@ _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
 
 def theirs(message: Message) -> ChatMessage:
     """One of our messages as Inspect's, with the images first, as in all our requests."""
-    shown: list[Content] = [ContentImage(image=_spelled(image)) for image in message.images]
+    shown: list[Content] = [ContentImage(image=_data_url(image)) for image in message.images]
     return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
 
 
@@ -60,5 +60,5 @@ def _image(spelled: str) -> ImageData:
     return ImageData.of(base64.b64decode(found[1]))
 
 
-def _spelled(image: ImageData) -> str:
+def _data_url(image: ImageData) -> str:
     return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"

@@ -29,7 +29,7 @@ class SampleMetadata(NamedTuple):
     def read(cls, metadata: Mapping[str, Any]) -> "SampleMetadata":
         return cls(**{name: metadata[name] for name in cls._fields if name in metadata})
 
-    def written(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in self._asdict().items() if name != "answers" or value}
 
 
@@ -48,6 +48,6 @@ class ScoreMetadata(NamedTuple):
         own = {name: fields[name] for name in ("wants", "cluster", "canaries_failed") if name in fields}
         return cls(values={name: value for name, value in fields.items() if name not in own}, **own)
 
-    def written(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         failed = {"canaries_failed": list(self.canaries_failed)} if self.canaries_failed else {}
         return {"wants": self.wants, "cluster": self.cluster, **self.values, **failed}

@@ -18,7 +18,7 @@ _THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=F
 
 def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
     """The metrics are of the first log's model. No model is tested, so Inspect's own model, `--model`, is the judge."""
-    ones, others = _answered(log_a), _answered(log_b)
+    ones, others = _samples_to_compare(log_a), _samples_to_compare(log_b)
     both = [_sample(each, others[name]) for name, each in ones.items() if name in others]
     if not both:
         raise ConfigError("these logs have no item in common", where=f"{log_a}, {log_b}", then=_THEN)
@@ -29,7 +29,7 @@ def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
     )
 
 
-def _answered(log: str) -> dict[object, EvalSample]:
+def _samples_to_compare(log: str) -> dict[object, EvalSample]:
     """Those of a log's items whose answers are compared, by id; of several samples the first.
 
     An item that ended in an error has no answer. It is kept, and its comparison is unknown.
@@ -53,7 +53,7 @@ def _answered(log: str) -> dict[object, EvalSample]:
 def _sample(one: EvalSample, other: EvalSample) -> Sample:
     answers = [None if each.error else each.output.completion for each in (one, other)]
     metadata = SampleMetadata.read(one.metadata)._replace(answers=answers)
-    return Sample(id=one.id, input=one.input, metadata=metadata.written())
+    return Sample(id=one.id, input=one.input, metadata=metadata.as_dict())
 
 
 def _is_compared(sample: EvalSample) -> bool:

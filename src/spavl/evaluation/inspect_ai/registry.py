@@ -20,10 +20,12 @@ def spavl() -> type[ModelAPI]:
 
 def _task(benchmark: Benchmark) -> Callable[..., Task]:
     @task(name=benchmark.name)
-    def made(data: str = "", guard: str = "", judge: str = "", subset: str = "", canaries: str = "stop") -> Task:
+    def benchmark_task(
+        data: str = "", guard: str = "", judge: str = "", subset: str = "", canaries: str = "stop"
+    ) -> Task:
         return task_of(benchmark, data, TaskJudges(guard, judge, canaries), subset)
 
-    return made
+    return benchmark_task
 
 
 @task

@@ -54,7 +54,7 @@ def _sample(item: BenchmarkItem) -> Sample:
         id=name,
         input=[theirs(Message("user", item.question, shown))],
         target=list(item.references),
-        metadata=SampleMetadata.of_item(item, item.cluster or (shown[0].digest if shown else name)).written(),
+        metadata=SampleMetadata.of_item(item, item.cluster or (shown[0].digest if shown else name)).as_dict(),
     )
 
 

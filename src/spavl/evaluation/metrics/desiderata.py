@@ -40,22 +40,22 @@ def desiderata_of(
         yield from _by_examples(table, cell, cells)
         yield from _under_conditions(table, cell)
     if any(len(values) > 1 for cell in cells for values in table.values[cell].values()):
-        yield from _calibrated(table, cells, answers)
+        yield from _calibration_metrics(table, cells, answers)
 
 
 def _by_examples(table: ResultTable, cell: ResultCell, cells: Sequence[ResultCell]) -> Iterator[DesideratumMetric]:
     variant = cell._replace(benchmark=f"{cell.benchmark}{_EXAMPLES}")
     if variant in cells:
-        yield from _compared(table, cell, variant, "in-context learning", variant.benchmark)
+        yield from _paired_metrics(table, cell, variant, "in-context learning", variant.benchmark)
 
 
 def _under_conditions(table: ResultTable, cell: ResultCell) -> Iterator[DesideratumMetric]:
     conditions = {other.condition for other in table.values if other._replace(condition="real") == cell}
     for condition in sorted(conditions - {"real"}):
-        yield from _compared(table, cell, cell._replace(condition=condition), "robustness", condition)
+        yield from _paired_metrics(table, cell, cell._replace(condition=condition), "robustness", condition)
 
 
-def _compared(
+def _paired_metrics(
     table: ResultTable, cell: ResultCell, other: ResultCell, name: str, under: str
 ) -> Iterator[DesideratumMetric]:
     """The metric over the items that were asked both ways and have options, so that chance is known.
@@ -71,7 +71,7 @@ def _compared(
     if not rows:
         return
     formula = formulas.above_chance if name == "robustness" else formulas.gain_above_chance
-    samples = [(_known(before), _known(after), luck, cluster) for before, after, luck, cluster in rows]
+    samples = [(_known_samples(before), _known_samples(after), luck, cluster) for before, after, luck, cluster in rows]
     known = [
         (fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in samples if before and after
     ]
@@ -79,17 +79,20 @@ def _compared(
     if any(None in before or None in after for before, after, _, _ in rows):
         ends = []
         for one, two in product((0.0, 1.0), repeat=2):
-            filled = [(_filled(own, one), _filled(theirs, two), luck, cluster) for own, theirs, luck, cluster in rows]
+            filled = [
+                (_mean_filling_missing(own, one), _mean_filling_missing(theirs, two), luck, cluster)
+                for own, theirs, luck, cluster in rows
+            ]
             ends.append(formula(*zip(*filled, strict=True)))
         found = found._replace(low=min(end.low for end in ends), high=max(end.high for end in ends))
     yield _metric(cell, name, found, under)
 
 
-def _known(samples: Samples) -> list[float]:
+def _known_samples(samples: Samples) -> list[float]:
     return [value for value in samples if value is not None]
 
 
-def _filled(samples: Samples, other: float) -> float:
+def _mean_filling_missing(samples: Samples, other: float) -> float:
     return fmean(other if value is None else value for value in samples)
 
 
@@ -99,7 +102,7 @@ def _by_key(table: ResultTable, cell: ResultCell) -> Mapping[tuple[str, str], tu
     return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
 
 
-def _calibrated(
+def _calibration_metrics(
     table: ResultTable, cells: Sequence[ResultCell], answers: Iterable[Answer]
 ) -> Iterator[DesideratumMetric]:
     """How far a model's samples agree, compared with how often the option that most of them take is right.

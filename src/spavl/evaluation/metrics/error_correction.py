@@ -4,15 +4,15 @@ from collections.abc import Container, Hashable, Sequence
 from itertools import product
 
 from spavl.evaluation.answers import BASELINES
-from spavl.evaluation.metrics.judge_accuracy import METRIC_OF, JudgeErrorRates, Pair, errors_of, filled, positive
+from spavl.evaluation.metrics.judge_accuracy import METRIC_OF, JudgeErrorRates, Pair, errors_of, fill_verdicts, positive
 from spavl.evaluation.metrics.rates import RateMetric
 from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Wants
 from spavl.statistics import CorrectedRate, Estimate, corrected_rate, rate_by_cluster
 
 _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "ability"}
-# The extreme values of answers without a verdict, as arguments of `filled`: all of one kind, with the judge right or
-# wrong on them; and the kind that makes the judge wrong on most of them.
+# The extreme values of answers without a verdict, as arguments of `fill_verdicts`: all of one kind, with the judge
+# right or wrong on them; and the kind that makes the judge wrong on most of them.
 _ENDS = [*product((False, True), (False, True), (False,)), *product((False, True), (False,), (True,))]
 
 
@@ -50,7 +50,7 @@ def _reaching(found: CorrectedRate, pairs: Sequence[Pair], clusters: Sequence[Ha
     """A corrected rate whose interval covers the intervals for all extreme values of the missing verdicts."""
     several = [found]
     for end in _ENDS if found.corrected else ():
-        whole = [filled(pair, *end) for pair in pairs]
+        whole = [fill_verdicts(pair, *end) for pair in pairs]
         raw = rate_by_cluster([judged for judged, _ in whole], clusters)
         several.append(corrected_rate(raw, errors_of(whole, clusters)))
     rates, why = [each.corrected for each in several if each.corrected], [each.why_not for each in several]

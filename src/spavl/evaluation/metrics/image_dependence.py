@@ -23,7 +23,7 @@ class ImageDependence:
 
 
 def image_dependence_of(table: ResultTable, by: Reported) -> Iterator[ImageDependence]:
-    for cell in table.reported(by):
+    for cell in table.reported_cells(by):
         if cell.metric not in RATES:
             continue
         conditions = [each for each in OF_IMAGES if cell._replace(condition=each) in table.values]
@@ -48,13 +48,13 @@ def image_dependence_of(table: ResultTable, by: Reported) -> Iterator[ImageDepen
 
 def _alike(shown: Sequence[Sequence[float | None]]) -> float | None:
     """Whether an item's values are the same with every image; None if that depends on an unknown value."""
-    known = {fmean(values) for samples in shown if len(values := _known(samples)) == len(samples)}
+    known = {fmean(values) for samples in shown if len(values := _known_samples(samples)) == len(samples)}
     if len(known) > 1:
         return 0.0
     return None if any(None in samples for samples in shown) else 1.0
 
 
-def _known(samples: Sequence[float | None]) -> list[float]:
+def _known_samples(samples: Sequence[float | None]) -> list[float]:
     return [value for value in samples if value is not None]
 
 

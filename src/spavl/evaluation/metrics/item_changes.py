@@ -124,7 +124,7 @@ def _by_benchmark(table: ResultTable) -> Mapping[str, set[str]]:
 
 
 def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
-    for cell in after.table.reported(after.reported):
+    for cell in after.table.reported_cells(after.reported):
         if cell.model != after.model or cell.metric not in RATES or cell.benchmark not in before.reported:
             continue
         judge = before.reported[cell.benchmark].get(cell.metric)
@@ -165,8 +165,8 @@ def _by_group(column: ResultColumn) -> Mapping[str, ResultColumn]:
 
 
 def _changes(metric: Metric, own: ResultColumn, others: ResultColumn) -> Iterator[ItemChange]:
-    before = {item.id: value for item, value in others.known()}
-    for item, value in own.known():
+    before = {item.id: value for item, value in others.known_means()}
+    for item, value in own.known_means():
         if item.id in before and before[item.id] != value:
             yield _change(item, metric, before[item.id], value)
 

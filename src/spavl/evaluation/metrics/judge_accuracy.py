@@ -129,13 +129,13 @@ def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeError
         known = alike([pair if None not in pair else (None, None) for pair in pairs], among)
         if not any(None in pair for pair in pairs):
             return known
-        least, most = (alike([filled(pair, among, right) for pair in pairs], among) for right in (False, True))
+        least, most = (alike([fill_verdicts(pair, among, right) for pair in pairs], among) for right in (False, True))
         return known._replace(low=least.low, high=most.high)
 
     return JudgeErrorRates(reaching(True), reaching(False))
 
 
-def filled(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[bool, bool]:
+def fill_verdicts(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[bool, bool]:
     """A pair with missing verdicts filled in, as if the judge were right on it, or wrong if not `right`.
 
     A missing true verdict is derived from the judge's. If the judge has none, or if `follows` is False, it is `true`.

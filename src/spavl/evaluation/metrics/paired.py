@@ -46,7 +46,7 @@ T = TypeVar("T", bound=HolmTest)
 def pairs_of(table: ResultTable, models: Iterable[str], against: str, by: Reported) -> Iterator[PairedRates]:
     """Each model against the base, under the condition `real`."""
     for model in models:
-        for cell in table.reported(by):
+        for cell in table.reported_cells(by):
             if cell.model == model and cell.metric in RATES:
                 pair = pair_of(cell, against, table.of(cell), table.of(cell._replace(model=against)))
                 yield from (pair,) if pair else ()
@@ -67,8 +67,8 @@ def pair_of(cell: ResultCell, against: str, own: ResultColumn, others: ResultCol
     found = paired_test(ones, twos, clusters)
     if not found.difference.n:
         return None
-    known = {item.id: value for item, value in others.known()}
-    both = [(value, known[item.id]) for item, value in own.known() if item.id in known]
+    known = {item.id: value for item, value in others.known_means()}
+    both = [(value, known[item.id]) for item, value in own.known_means() if item.id in known]
     once = {len(values) for values in (*ones, *twos)} == {1} and {*chain(*both)} <= {0.0, 1.0}
     return PairedRates(
         cell=cell,

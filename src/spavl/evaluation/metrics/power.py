@@ -51,10 +51,10 @@ def what_can_be_found(asked: Iterable[PowerItem]) -> Iterator[str]:
         "comparisons is corrected by Holm:"
     )
     for name, own in clusters.items():
-        yield f"  {name}: {'; '.join(_told(own[wants], what, tests) for wants, what in _MATTER if wants in own)}"
+        yield f"  {name}: {'; '.join(_gap_text(own[wants], what, tests) for wants, what in _MATTER if wants in own)}"
 
 
-def _told(clusters: Counter[str], what: str, tests: int) -> str:
+def _gap_text(clusters: Counter[str], what: str, tests: int) -> str:
     n, alpha = clusters.total(), ALPHA / tests
     alone = independent_items(clusters.values(), _CORRELATE)
     # The test flips the signs of whole clusters: with few clusters there are too few ways to do so for a small p.

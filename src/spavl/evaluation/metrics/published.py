@@ -31,7 +31,7 @@ def published_metrics(table: ResultTable, reported: Reported) -> Iterator[Publis
     cannot read; a missing answer is unknown.
     """
     for cell in sorted(table.values):
-        counted = registry.named(cell.benchmark).figures if cell.benchmark in reported else None
+        counted = registry.benchmark_named(cell.benchmark).figures if cell.benchmark in reported else None
         if counted is None or (cell.condition, cell.metric) != ("real", "right"):
             continue
         column = table.of(cell)

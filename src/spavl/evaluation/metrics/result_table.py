@@ -45,7 +45,7 @@ class ResultTable(NamedTuple):
     values: Mapping[ResultCell, Mapping[str, Sequence[float | None]]]
     covers: Callable[[str, Item], bool]
 
-    def reported(self, by: Reported, condition: str = "real") -> list[ResultCell]:
+    def reported_cells(self, by: Reported, condition: str = "real") -> list[ResultCell]:
         """The cells whose metrics are reported, in their order."""
         return sorted(cell for cell in self.values if cell.condition == condition and is_reported(cell, by))
 
@@ -58,7 +58,7 @@ class ResultTable(NamedTuple):
         ]
         known = self.values.get(cell, {})
         return ResultColumn(
-            [item for item, _ in about], [_filled(known.get(item.id, ()), number) for item, number in about]
+            [item for item, _ in about], [_pad_samples(known.get(item.id, ()), number) for item, number in about]
         )
 
 
@@ -67,7 +67,7 @@ class ResultColumn(NamedTuple):
     # A value for every sample that should have one, None if it could not be judged or is missing.
     values: list[Sequence[float | None]]
 
-    def known(self) -> list[tuple[Item, float]]:
+    def known_means(self) -> list[tuple[Item, float]]:
         """Each item with the mean of its known samples, if it has any."""
         of_items = (
             (item, [value for value in values if value is not None])
@@ -131,7 +131,7 @@ def _metrics_by(measures: Mapping[Measure, float | None], item: Item) -> Iterato
         yield "names_object", measures["names"]
 
 
-def _filled(values: Sequence[float | None], number: int) -> Sequence[float | None]:
+def _pad_samples(values: Sequence[float | None], number: int) -> Sequence[float | None]:
     return [*values, *[None] * (number - len(values))]
 
 

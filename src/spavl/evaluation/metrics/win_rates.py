@@ -47,7 +47,7 @@ class WinRate:
         return self.outcomes["loss"]
 
     @property
-    def blocked(self) -> int:
+    def blocked_count(self) -> int:
         """The number of comparisons without an outcome."""
         return self.outcomes["blocked"]
 

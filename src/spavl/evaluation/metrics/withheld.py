@@ -108,7 +108,7 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
     return f"{states.total()} of {asked} {what} are not known: {each}"
 
 
-def undecided(
+def undecided_reasons(
     comparisons: Iterable[PairwiseResult], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str, str, PairwiseMetric], Counter[_State]]:
     """Why comparisons have no outcome, by both models, benchmark and metric. `texts` are the answers that came."""
@@ -131,7 +131,7 @@ def withheld_win_rates(
     undecided: Mapping[tuple[str, str, str, PairwiseMetric], Counter[_State]],
 ) -> Iterator[WithheldRate]:
     for win_rate in win_rates:
-        blocked, whole = win_rate.blocked, sum(win_rate.outcomes.values())
+        blocked, whole = win_rate.blocked_count, sum(win_rate.outcomes.values())
         if win_rate.model not in BASELINES and too_many_unknown(blocked, whole, most):
             states = undecided[win_rate.model, win_rate.against, win_rate.benchmark, win_rate.metric]
             steps = dict(zip(_STATES, (_NEVER_CAME, _EMPTY, _BLOCKED), strict=True))

@@ -46,7 +46,7 @@ def render_comparison(
             results=results,
             leaf_tables=list(_leaf_tables(results)),
             style=evaluation_style(),
-            shown=list(_shown(results, run, items, before, after)),
+            shown=list(_first_changes(results, run, items, before, after)),
         )
     )
     return page
@@ -59,7 +59,7 @@ def _leaf_tables(results: ComparisonResults) -> Iterator[LeafTable]:
             yield LeafTable(line, own, sorted(moved, key=lambda leaf: leaf.p))
 
 
-def _shown(
+def _first_changes(
     results: ComparisonResults,
     run: RunFolder,
     items: Mapping[str, Item],

@@ -76,10 +76,10 @@ def environment() -> Environment:
         "percent": formatting.percent,
         "plain": formatting.plain,
         "spaced": formatting.name_in_words,
-        "points": lambda gap: f"{signed(gap)} ({signed_interval(gap)})",
+        "points": lambda gap: f"{signed_points(gap)} ({signed_interval(gap)})",
         "ends_or_open": _ends_or_open,
         "is_finite": math.isfinite,
-        "gap": signed,
+        "gap": signed_points,
         "gap_interval": signed_interval,
         "share": lambda kappa: formatting.strength(kappa).partition(" (")[0],
         "ends": lambda kappa: f"{kappa.low:.2f} to {kappa.high:.2f}".replace("-", "\u2212"),
@@ -126,7 +126,7 @@ def rate_row(name: str, cell: RateCell | None, of: str, even: bool = False) -> M
     return charts.interval_row(label, marks, reference=0.5 if even else None)
 
 
-def signed(gap: Estimate) -> str:
+def signed_points(gap: Estimate) -> str:
     """A difference of two rates in points."""
     return f"{100 * gap.value:+.1f}".replace("-", "\u2212") if math.isfinite(gap.value) else "–"
 

@@ -118,7 +118,7 @@ class RateGroup:
 
 
 def tables_of(results: EvaluationResults) -> Iterator[BenchmarkTable]:
-    whole = [each for each in _reported(results) if each.part == "all"]
+    whole = [each for each in _reported_rates(results) if each.part == "all"]
     for name, about in results.benchmarks.items():
         for condition in results.config.conditions:
             place = name, condition
@@ -148,7 +148,7 @@ def groups_of(results: EvaluationResults, table: BenchmarkTable, metric: AnyMetr
     """A rate of a table by subset or by group."""
     rows = {row.model: row for row in table.rows if row.kind != "baseline"}
     found: dict[str, list[tuple[ModelRow, Estimate]]] = {}
-    for each in _reported(results):
+    for each in _reported_rates(results):
         place = each.part, each.cell.benchmark, each.cell.condition, each.cell.metric
         if place == (part, table.benchmark, table.condition, metric) and each.cell.model in rows:
             found.setdefault(each.name, []).append((rows[each.cell.model], each.micro))
@@ -221,7 +221,7 @@ def _withheld_cell(each: WithheldRate) -> RateCell:
     return RateCell(rate=rate, unknown=each.unknown, withheld=each.why)
 
 
-def _reported(results: EvaluationResults) -> Iterator[RateMetric]:
+def _reported_rates(results: EvaluationResults) -> Iterator[RateMetric]:
     return (each for each in results.rates if is_reported(each.cell, results.reported_by))
 
 
@@ -246,7 +246,7 @@ def _row(
     cells: dict[AnyMetric, RateCell] = {rate.cell.metric: _cell(rate, p.get(rate.cell.metric), unread) for rate in own}
     for win_rate in win_rates:
         if win_rate.model == model:
-            cells[win_rate.metric] = RateCell(rate=win_rate.rate, unknown=win_rate.blocked, p=win_rate.p_holm)
+            cells[win_rate.metric] = RateCell(rate=win_rate.rate, unknown=win_rate.blocked_count, p=win_rate.p_holm)
     cells |= {each.metric: _withheld_cell(each) for each in withheld if each.model == model and each.metric in TITLES}
     return ModelRow(model=model, kind=_kind(model, results), place=_models(results).index(model), cells=cells)
 

@@ -29,7 +29,7 @@ def lines(results: EvaluationResults) -> Iterator[str]:
     for table in tables_of(results):
         if table.condition == "real":
             yield ""
-            yield from wrapped_lines(f"{table.benchmark} ({_asked(table)}): {table.does}")
+            yield from wrapped_lines(f"{table.benchmark} ({_items_asked(table)}): {table.does}")
             yield from wrapped_lines(f"judged by {', '.join(table.judges)}{_p(results)}")
             yield from _laid_out(table)
             for reason in not_corrected(table):
@@ -64,7 +64,7 @@ def _p(results: EvaluationResults) -> str:
     return f"; p against {results.base}, with Holm's correction" if results.compares else ""
 
 
-def _asked(table: BenchmarkTable) -> str:
+def _items_asked(table: BenchmarkTable) -> str:
     """The number of items asked; it differs from the benchmark's description if a subset was asked."""
     return f"{table.items:,} items asked" if table.items != 1 else "1 item asked"
 
@@ -98,7 +98,7 @@ def _markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
         yield f"{heading} {table.benchmark}" + (f", {table.condition}" if table.condition != "real" else "")
         yield ""
         judges = ", ".join(f"`{name}`" for name in table.judges)
-        yield f"{table.does[0].upper()}{table.does[1:]}. {_asked(table).capitalize()} here. Judged by {judges}."
+        yield f"{table.does[0].upper()}{table.does[1:]}. {_items_asked(table).capitalize()} here. Judged by {judges}."
         yield ""
         yield f"| model | {' | '.join(column.title for column in columns)} |"
         yield f"| --- |{' ---: |' * len(columns)}"

@@ -32,7 +32,7 @@ from spavl.evaluation.metrics.result_table import Metric, Reported, ResultCell, 
 from spavl.evaluation.metrics.win_rates import WinRate, win_rates_of, with_missing_answers
 from spavl.evaluation.metrics.withheld import (
     WithheldRate,
-    undecided,
+    undecided_reasons,
     with_reasons,
     withheld_rates,
     withheld_win_rates,
@@ -50,7 +50,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
     """The results of an evaluation whose stages are done. Rates with too many unknown answers are withheld."""
     whole = read_result_table(run, config)
     judges, gold_answers = judges_of(run), gold_answers_of(run)
-    reported = judges.reported(whole.items.values())
+    reported = judges.reported_judges(whole.items.values())
     withheld = _withheld_of(run, whole, judges, config)
     table, cells = without_withheld(whole, withheld), {each.cell for each in withheld}
     tested = list(models_by_name(config.models))
@@ -86,7 +86,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
         image_dependence=tuple(image_dependence_of(table, reported)),
         published=tuple(published_metrics(table, reported)),
         contamination=audit_of(run, config, table, reported),
-        desiderata=tuple(desiderata_of(table, table.reported(reported), run.read(ANSWERS.stage, Answer))),
+        desiderata=tuple(desiderata_of(table, table.reported_cells(reported), run.read(ANSWERS.stage, Answer))),
         calls=CallTotals(**run.ledger.totals()),
         usd_lost_at_most=run.ledger.usd_lost(),
     )
@@ -94,7 +94,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
 
 def read_result_table(run: RunFolder, config: EvaluationConfig) -> ResultTable:
     items = {item.id: item for item in run.read(ITEMS.stage, Item)}
-    asked = _asked(list(items.values()), config)
+    asked = _expected_answers(list(items.values()), config)
     answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
     samples = {answer.id: answer.sample for answer in answers}
     return result_table_of(items, asked, run.read(JUDGEMENTS.stage, Judgement), judges_of(run).covers, samples)
@@ -105,7 +105,7 @@ def gold_answers_of(run: RunFolder) -> JudgedGoldAnswers | None:
     return notes_of(run, JUDGEMENTS, JudgementsNotes).gold_answers
 
 
-def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
+def _expected_answers(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
     """The expected answers by model, condition and benchmark: a missing answer is unknown, and not left out."""
     settings = part(config, AnswersConfig)
     of_item = {item.id: item for item in items}
@@ -140,7 +140,7 @@ def _win_rates_of(run: RunFolder, table: ResultTable, config: EvaluationConfig) 
     texts = _first_texts(run)
     comparisons = list(with_missing_answers(run.read(PAIRWISE.stage, PairwiseResult), table, config.base))
     win_rates = list(win_rates_of(comparisons, table.items, texts))
-    states = undecided(comparisons, table.items, texts)
+    states = undecided_reasons(comparisons, table.items, texts)
     withheld = list(withheld_win_rates(win_rates, config.judge, config.max_invalid, states))
     gone = {(each.model, each.benchmark, each.metric) for each in withheld}
     return _ComparedAnswers(

@@ -200,10 +200,12 @@ def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[
     def canary(given: RefusalCase) -> Canary:
         async def ask() -> CanaryReply:
             refusal_verdict = await judge.classify(given.case, given.answer)
-            passed = refusal_verdict.refused == given.refuses or (
-                given.unread_will_do and refusal_verdict.refused is None
+            passed = refusal_verdict.is_refusal == given.refuses or (
+                given.unread_will_do and refusal_verdict.is_refusal is None
             )
-            return CanaryReply(refusal_verdict.compliance, passed, refusal_verdict.raw, refusal_verdict.refused is None)
+            return CanaryReply(
+                refusal_verdict.compliance, passed, refusal_verdict.raw, refusal_verdict.is_refusal is None
+            )
 
         return Canary(judge.name, given.name, f"be {'a' if given.refuses else 'no'} refusal", ask)
 

@@ -13,7 +13,7 @@ safe. By the last five criteria a harmless answer may be unsafe, so they are rep
 from collections.abc import Iterable
 
 from spavl.errors import ConfigError
-from spavl.judges.response_format import VERSION, prompt, read_lines, shown, template
+from spavl.judges.response_format import VERSION, prompt, read_lines, reply_format, template
 from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, RequestRejected, ask_about
@@ -45,7 +45,7 @@ class CriterionGuard:
         request = ask_about(case.image, text, max_tokens=64)
         try:
             lines, reply = await ask_structured(
-                self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
+                self._model, request, lambda said: read_lines(said, _FORM), reply_format(_FORM)
             )
         except RequestRejected as error:
             return GuardVerdict("invalid", False, str(error))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.judges.chat import ANSWER_FORM, PAIR_FORM, ask_for_verdict, ask_for_vote
-from spavl.judges.response_format import VERSION, filled
+from spavl.judges.response_format import VERSION, fill_prompt
 from spavl.judges.types import GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.prompts import check_places
 from spavl.models.types import ChatModel
@@ -31,7 +31,7 @@ class CustomPrompt(NamedTuple):
     model: str
 
 
-class _Wanted(NamedTuple):
+class _PromptRequirements(NamedTuple):
     """What a user's prompt must contain, and the built-in prompt to start from."""
 
     needs: tuple[str, ...]
@@ -39,8 +39,8 @@ class _Wanted(NamedTuple):
     like: str
 
 
-_GUARD = _Wanted(("answer", "fence"), ANSWER_FORM, "guard-v3")
-_JUDGE = _Wanted(("first", "second", "fence"), PAIR_FORM, "pairwise-v3")
+_GUARD = _PromptRequirements(("answer", "fence"), ANSWER_FORM, "guard-v3")
+_JUDGE = _PromptRequirements(("first", "second", "fence"), PAIR_FORM, "pairwise-v3")
 
 
 def own_in(uri: str) -> CustomPrompt | None:
@@ -63,7 +63,7 @@ class CustomPromptGuard:
         self.name = _name(model, file, self._prompt)
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
-        return await ask_for_verdict(self._model, case, _filled(self._prompt, case, answer=answer))
+        return await ask_for_verdict(self._model, case, _fill_for_case(self._prompt, case, answer=answer))
 
     async def judge_question(self, case: JudgeInput) -> Label | None:
         return None
@@ -77,21 +77,21 @@ class CustomPromptJudge:
         self.name = _name(model, file, self._prompt)
 
     async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None:
-        return await ask_for_vote(self._model, case, _filled(self._prompt, case, first=first, second=second))
+        return await ask_for_vote(self._model, case, _fill_for_case(self._prompt, case, first=first, second=second))
 
 
 def _name(model: ChatModel, file: str, text: str) -> str:
     return f"{model.name}|{Path(file).stem}#{content_hash(text)[:12]}|lines-v{VERSION}"
 
 
-def _filled(text: str, case: JudgeInput, **answers: str) -> str:
+def _fill_for_case(text: str, case: JudgeInput, **answers: str) -> str:
     """Fills the prompt. Leaf fields that it does not use are left out, because the fence is a hash of all fields."""
     named = [name for name in _OF_THE_LEAF if f"{{{name}}}" in text]
     leaf: dict[str, str] = {name: getattr(case.category, name, "") or _NOTHING for name in named}
-    return filled(text, question=case.question, **leaf, **answers)
+    return fill_prompt(text, question=case.question, **leaf, **answers)
 
 
-def _read(file: str, wanted: _Wanted) -> str:
+def _read(file: str, wanted: _PromptRequirements) -> str:
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -35,7 +35,7 @@ class KeywordGuard:
         self.name, self._list = name, LISTS[name]
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
-        found = _found(self._list, answer)
+        found = _matched_phrase(self._list, answer)
         return GuardVerdict("unsafe" if found is None else "safe", found is not None, found or "none of the keywords")
 
     async def judge_question(self, case: JudgeInput) -> Label | None:
@@ -47,7 +47,7 @@ def lists_for(ordinary: bool) -> list[str]:
     return [name for name in LISTS if name != ("keywords/spavl@2" if ordinary else ORDINARY)]
 
 
-def _found(name: str, answer: str) -> str | None:
+def _matched_phrase(name: str, answer: str) -> str | None:
     if name in _OWN:
         return "by its beginning" if _OWN[name](answer) else None
     straight = answer.replace("’", "'")

@@ -86,7 +86,7 @@ class RecordsById:
         found = self._images.get(image_id)
         return embedded_image(self._blobs, found.blob) if found else None
 
-    def embedded(self, blob: str) -> EmbeddedImage | None:
+    def image_of_blob(self, blob: str) -> EmbeddedImage | None:
         return embedded_image(self._blobs, blob)
 
     def shown_with(self, question_id: str) -> tuple[EmbeddedImage | None, str]:
@@ -151,21 +151,21 @@ def choose_comparisons(answers: Sequence[JudgedAnswer], library: RecordsById) ->
     before, after = _by_question(answers, BEFORE), _by_question(answers, AFTER)
     ids = sorted(before.keys() | after.keys())
 
-    def known(question_id: str) -> JudgedAnswer:
+    def judged_answer(question_id: str) -> JudgedAnswer:
         return after[question_id] if question_id in after else before[question_id]
 
-    harmful = islice((one for one in ids if known(one).is_harmful), _SHOWN_OF_EACH)
-    harmless = islice((one for one in ids if not known(one).is_harmful), _SHOWN_OF_EACH)
+    harmful = islice((one for one in ids if judged_answer(one).is_harmful), _SHOWN_OF_EACH)
+    harmless = islice((one for one in ids if not judged_answer(one).is_harmful), _SHOWN_OF_EACH)
     shown = [*harmful, *harmless]
     for fault in _FAULTS:
         alike = [one for one in ids if one in after and fault_of(after[one]) == fault and one not in shown]
         shown += alike[:_SHOWN_OF_EACH]
     return tuple(
         BeforeAfterExample(
-            image=library.embedded(known(one).item.blob),
-            leaf=known(one).item.group,
-            harmful=known(one).is_harmful,
-            question=known(one).item.question,
+            image=library.image_of_blob(judged_answer(one).item.blob),
+            leaf=judged_answer(one).item.group,
+            harmful=judged_answer(one).is_harmful,
+            question=judged_answer(one).item.question,
             before=before.get(one),
             after=after.get(one),
             fault=fault_of(after[one]) if one in after else None,

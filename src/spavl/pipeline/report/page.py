@@ -61,7 +61,7 @@ def render(report: Report) -> str:
         style=Markup(charts.page_style()),
         verdict=verdict(report),
         open_points=open_points(report),
-        largest=max((row.rows + row.dropped for row in report.funnel), default=0),
+        largest=max((row.rows + row.dropped_rows for row in report.funnel), default=0),
         tiers=[(tier, list(members)) for tier, members in _by_tier(report.responders)],
         curves=list(_curves(report)),
         makes=_WHAT_A_STAGE_MAKES,
@@ -135,7 +135,9 @@ def _signal_row(signal: BiasSignal) -> Markup:
 
 
 def _funnel_bar(row: StageSummary, largest: int) -> Markup:
-    return charts.bar(f"{row.stage}: {row.rows} rows kept, {row.dropped} dropped", row.rows, row.dropped, largest)
+    return charts.bar(
+        f"{row.stage}: {row.rows} rows kept, {row.dropped_rows} dropped", row.rows, row.dropped_rows, largest
+    )
 
 
 def _outcome_bar(title: str, outcomes: Sequence[tuple[str, int]]) -> Markup:

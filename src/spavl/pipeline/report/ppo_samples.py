@@ -42,10 +42,10 @@ def choose_rewarded(rollouts: Iterable[Rollout], library: RecordsById) -> tuple[
         early = [(a.harmful is not False, a, None) for _, a in sorted(first.items()) if a.step == began]
         late = [(a.harmful is not False, None, a) for _, a in sorted(last.items()) if a.step == ended > began]
         chosen = _of_each(early) + _of_each(late)
-    return tuple(_rewarded(one, other, library) for one, other in chosen)
+    return tuple(_ppo_sample(one, other, library) for one, other in chosen)
 
 
-def _rewarded(first: Rollout | None, last: Rollout | None, library: RecordsById) -> PPOSample:
+def _ppo_sample(first: Rollout | None, last: Rollout | None, library: RecordsById) -> PPOSample:
     asked = first or last
     assert asked is not None
     image, leaf = library.shown_with(asked.question_id)

@@ -88,10 +88,10 @@ def curves(out: Path) -> Iterator[str]:
     """The training curves of a run; nothing if it did not train."""
     with RunFolder(out, look_only=True) as run:
         if run.manifest(TRAINING.stage) is not None:
-            yield from drawn(run.read(TRAINING.stage, CurvePoint))
+            yield from curve_lines(run.read(TRAINING.stage, CurvePoint))
 
 
-def drawn(points: Iterable[CurvePoint]) -> Iterator[str]:
+def curve_lines(points: Iterable[CurvePoint]) -> Iterator[str]:
     """Each curve as a sparkline between its first and its last value."""
     found: dict[str, list[float]] = {}
     for point in points:

@@ -91,7 +91,7 @@ class StageSummary:
     seconds: float
 
     @property
-    def dropped(self) -> int:
+    def dropped_rows(self) -> int:
         return sum(number for _, number in self.rejects)
 
 
@@ -200,7 +200,7 @@ class Report:
     degenerate: tuple[tuple[str, str], ...] = ()
 
 
-def _looked(notes: TrainingNotes) -> tuple[int, int]:
+def _validation_counts(notes: TrainingNotes) -> tuple[int, int]:
     if not notes.validations:
         return 0, 0
     last = notes.validations[-1]
@@ -230,13 +230,13 @@ def gather(
         outcomes=_outcomes(tested.outcomes if tested else {}),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
         filter_funnel=funnel_of(stages, notes.selection, summary.image_settings),
-        written=_written(stages, notes),
+        written=_question_summary(stages, notes),
         preferences=_outcomes(notes.preferences.outcomes),
         trust=trust_of(notes.preferences),
         responders=_responders(notes.pairs),
         curves=curves,
         steps=len({point.step for point in curves if point.step and not point.name.startswith(REWARD_MODEL)}),
-        looked=_looked(notes.training),
+        looked=_validation_counts(notes.training),
         rewarded=choose_rewarded(rollouts, library),
         in_order=summary.reward_model_in_order.held_out if summary.reward_model_in_order else None,
         examples=choose_examples(samples, library),
@@ -318,7 +318,7 @@ def _stage_row(manifest: Manifest) -> StageSummary:
     return StageSummary(stage=manifest.stage, rows=manifest.rows, rejects=rejects, seconds=manifest.seconds)
 
 
-def _written(stages: Sequence[Manifest], notes: BuildNotes) -> QuestionSummary | None:
+def _question_summary(stages: Sequence[Manifest], notes: BuildNotes) -> QuestionSummary | None:
     rows = {manifest.stage: manifest.rows for manifest in stages}
     if CAPTIONS.stage not in rows or QUESTIONS.stage not in rows:
         return None

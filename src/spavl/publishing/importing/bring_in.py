@@ -36,7 +36,7 @@ from spavl.records import (
     Contrast,
     Image,
     Label,
-    Published,
+    PublishedFacts,
     Question,
     QuestionKind,
     Record,
@@ -77,7 +77,7 @@ class ImportedData:
         self._looks = ImageImporter(run.blobs.put)
         self.images: dict[tuple[str, Split], Image] = {}
         self.questions: dict[str, Question] = {}
-        self.published: list[Published] = []
+        self.published: list[PublishedFacts] = []
         self.rejects: list[Reject] = []
 
     def close(self) -> None:
@@ -231,7 +231,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _write(run, "taxonomy", Category, made.categories(), origin)
         _write(run, "selection", Image, made.images.values(), origin)
         _write(run, "questions", Question, made.questions.values(), origin)
-        _write(run, "published", Published, made.published, origin)
+        _write(run, "published", PublishedFacts, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in TRAINING_SPLITS)]
         _tell_of_moved_images(made, screen)
@@ -366,7 +366,7 @@ def _luck(blob: str) -> float:
     return int(blob[-8:], 16) / 16**8
 
 
-def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Published:
+def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> PublishedFacts:
     """The judge's reasons and the guard's labels of a sample, from meta_files or from a rich row."""
     if fact:
         reasons = fact.reasons
@@ -378,7 +378,7 @@ def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Pub
             literal_or_none(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
             for side in ("chosen", "rejected")
         ]
-    return Published(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
+    return PublishedFacts(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
 
 
 def _unfit(row: ImportedRow) -> str | None:

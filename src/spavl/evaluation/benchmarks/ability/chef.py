@@ -80,7 +80,7 @@ class _AskingMode(NamedTuple):
     figures: Figures | None = None
 
 
-def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
+def derived_benchmark(benchmark: Benchmark, recipe: str) -> Benchmark:
     """A benchmark derived from another, with its questions asked in another way."""
     if recipe not in _WAYS:
         then = f"what may follow the + is {' or '.join(_WAYS)}"
@@ -127,7 +127,7 @@ def _hang_together(one: BenchmarkItem, other: BenchmarkItem) -> bool:
     return bool(one.cluster) and one.cluster == other.cluster
 
 
-def _numbered(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
+def _with_numbered_options(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
     """Numbers the options instead of lettering them. Questions without options are left out."""
     for found in listed:
         if options_of(found.question):
@@ -137,11 +137,11 @@ def _numbered(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
             yield found._replace(question=question, references=(number,), scored_by=("match/numbered",))
 
 
-def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
+def _match_ratio_figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
     return {"match ratio": match_ratio(marks, [item.cluster for item in items])}
 
 
 _WAYS = {
     "examples": _AskingMode(_with_examples, "two others with their answers are told first"),
-    "numbers": _AskingMode(_numbered, "options are numbered in place of letters", _followed),
+    "numbers": _AskingMode(_with_numbered_options, "options are numbered in place of letters", _match_ratio_figures),
 }

@@ -48,8 +48,8 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
         tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
         listed = ((row, _maybe_shown(row)) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
     for row, image in listed:
-        options, hint = answer_keys.listed(row, "choices"), row.maybe_text("hint")
-        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.asked("question")])
+        options, hint = answer_keys.texts_of_cell(row, "choices"), row.maybe_text("hint")
+        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.question_text("question")])
         yield BenchmarkItem(
             key=row.maybe_text("key", "id", "pid") or str(row.number),
             question=asked_with(question, options),
@@ -105,7 +105,7 @@ def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
         told = [hint] if hint not in _NOTHING else []
         yield BenchmarkItem(
             key=index,
-            question=asked_with("\n".join([*told, row.asked("question")]), options),
+            question=asked_with("\n".join([*told, row.question_text("question")]), options),
             wants="answer",
             scored_by=("match/choice",),
             image=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.image("image", get=_GET_MMBENCH),
@@ -151,7 +151,7 @@ def _seed(folder: Path) -> Iterator[BenchmarkItem]:
         options = [answer_keys.words(row, f"choice_{letter}") for letter in "abcd"]
         yield BenchmarkItem(
             key=row.text("question_id"),
-            question=asked_with(row.asked("question"), options),
+            question=asked_with(row.question_text("question"), options),
             wants="answer",
             scored_by=("match/choice", "match/seed-lmms-eval"),
             image=row.image("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),

@@ -27,7 +27,7 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Ben
             raise strange(f"the answer {answer!r} is neither yes nor no nor a number", row, then=_GET)
         yield BenchmarkItem(
             key=str(row.number),
-            question=row.asked("question"),
+            question=row.question_text("question"),
             wants="answer",
             scored_by=("match/short", "match/oodcv") if published else ("match/short",),
             image=row.image("image", "image_path", folders=roots, get=_GET),

@@ -27,7 +27,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
         named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
         yield BenchmarkItem(
             key=row.maybe_text("question_id", "id") or str(row.number),
-            question=ended_with(row.asked("text", "question"), IN_A_WORD),
+            question=ended_with(row.question_text("text", "question"), IN_A_WORD),
             wants="answer",
             scored_by=("match/yes_no", "match/pope"),
             image=row.image("image", folders=roots, get=_GET),

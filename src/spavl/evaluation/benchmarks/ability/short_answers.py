@@ -39,7 +39,7 @@ def _vqa(folder: Path) -> Iterator[BenchmarkItem]:
         key, image = row.text("question_id"), row.text("image_id")
         about = said.get(key, row)
         name = f"COCO_val2014_{image:0>12}.jpg"
-        yield _found(
+        yield _short_answer_item(
             row,
             key,
             _people(about.cell("answers"), about),
@@ -54,7 +54,7 @@ def _vizwiz(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("val.json", "Annotations/val.json", "annotations/val.json", "data/val-*.parquet", "*.parquet")
     roots = [folder / place for place in ("val", "images/val", "images", ".")]
     for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
-        yield _found(
+        yield _short_answer_item(
             row,
             row.maybe_text("question_id") or row.image_name("image") or str(row.number),
             _people(row.cell("answers"), row),
@@ -70,7 +70,7 @@ def _textvqa(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / place for place in ("train_images", "train_val_images/train_images", "images", ".")]
     for row in rows_of(need(folder, listed, _GET_TEXTVQA)):
         image = row.text("image_id")
-        yield _found(
+        yield _short_answer_item(
             row,
             row.text("question_id"),
             _people(row.cell("answers"), row),
@@ -91,7 +91,7 @@ def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(files):
         image, kinds = row.text("imageId"), row.maybe("types")
         held = inside[image].image("image", get=_GET_GQA) if image in inside else None
-        yield _found(
+        yield _short_answer_item(
             row,
             row.text("key", "id"),
             (answer_keys.words(row, "answer"),),
@@ -102,7 +102,7 @@ def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
         )
 
 
-def _found(
+def _short_answer_item(
     row: BenchmarkRow,
     key: str,
     references: tuple[str, ...],
@@ -110,7 +110,7 @@ def _found(
     ending: str = IN_A_WORD,
     **more: Any,
 ) -> BenchmarkItem:
-    question = ended_with(row.asked("question"), ending)
+    question = ended_with(row.question_text("question"), ending)
     return BenchmarkItem(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
 
 

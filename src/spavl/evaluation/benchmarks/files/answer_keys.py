@@ -10,7 +10,7 @@ from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, strange
 _LONGEST_TOLD = 80
 
 
-def listed(row: BenchmarkRow, *spellings: str) -> list[str]:
+def texts_of_cell(row: BenchmarkRow, *spellings: str) -> list[str]:
     """A list of texts, which some tables hold as JSON."""
     value = row.cell(*spellings)
     if isinstance(value, str):
@@ -31,12 +31,12 @@ def letter_at(row: BenchmarkRow, options: Sequence[str], *spellings: str) -> str
     whole = isinstance(value, float) and value.is_integer() and value >= 0
     if isinstance(value, bool) or not (whole or (text.isascii() and text.isdecimal())):
         raise strange(f"the key {text[:_LONGEST_TOLD]!r} is no place in the list of options, counted from 0", row)
-    return _offered(ascii_uppercase[int(value)] if int(value) < len(options) else text, row, options)
+    return _require_offered_key(ascii_uppercase[int(value)] if int(value) < len(options) else text, row, options)
 
 
 def letter(row: BenchmarkRow, options: Sequence[str], *spellings: str) -> str:
     """The letter of the right option."""
-    return _offered(row.text(*spellings).strip().upper(), row, options)
+    return _require_offered_key(row.text(*spellings).strip().upper(), row, options)
 
 
 def words(row: BenchmarkRow, *spellings: str) -> str:
@@ -52,7 +52,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
 
 
-def _offered(found: str, row: BenchmarkRow, options: Sequence[str]) -> str:
+def _require_offered_key(found: str, row: BenchmarkRow, options: Sequence[str]) -> str:
     if len(options) < 2:
         raise strange(f"a question of multiple choice offers {len(options)} options", row)
     there = [each for each, option in zip(ascii_uppercase, options, strict=False) if option.strip()]

@@ -51,10 +51,10 @@ class BenchmarkRow(NamedTuple):
 
     def maybe(self, *spellings: str) -> Any:
         """The cell of the column that has one of these names; None if there is no such column."""
-        return None if _spelled(tuple(self.cells), spellings) is None else self.cell(*spellings)
+        return None if _column_among(tuple(self.cells), spellings) is None else self.cell(*spellings)
 
     def cell(self, *spellings: str) -> Any:
-        if (name := _spelled(tuple(self.cells), spellings)) is None:
+        if (name := _column_among(tuple(self.cells), spellings)) is None:
             there = ", ".join(self.cells) or "none"
             raise ConfigError(
                 f"no column {spellings[0]!r}; the spellings known are {', '.join(spellings)}, and there are {there}",
@@ -70,7 +70,7 @@ class BenchmarkRow(NamedTuple):
             raise ConfigError(what, where=self._place(name), then="write the whole character, or leave it out")
         return value
 
-    def asked(self, *spellings: str) -> str:
+    def question_text(self, *spellings: str) -> str:
         """The text of a question. Raises if the cell is empty or holds no text."""
         value = self.cell(*spellings)
         if not isinstance(value, str) or not value.strip():
@@ -80,7 +80,9 @@ class BenchmarkRow(NamedTuple):
                 else f"holds {str(value)[:_LONGEST_TOLD]!r}"
             )
             what = f"this row asks nothing: its cell {told}"
-            raise ConfigError(what, where=self._place(_spelled(tuple(self.cells), spellings) or ""), then=_GET_AGAIN)
+            raise ConfigError(
+                what, where=self._place(_column_among(tuple(self.cells), spellings) or ""), then=_GET_AGAIN
+            )
         return value
 
     def text(self, *spellings: str) -> str:
@@ -107,7 +109,7 @@ class BenchmarkRow(NamedTuple):
         for column in columns:
             if (found := self.maybe_images(column, folders, get)) is not None:
                 return functools.partial(
-                    _shown, functools.partial(_only, found, self._place(column)), self._place(column)
+                    _sendable_image, functools.partial(_only, found, self._place(column)), self._place(column)
                 )
         return None
 
@@ -171,11 +173,11 @@ def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
 
 def image_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
     """The image file of one of these names, which are not trusted, under one of these folders."""
-    file = _found(folders, names, get)
-    return functools.partial(_shown, functools.partial(_file, file), str(file))
+    file = _find_image_file(folders, names, get)
+    return functools.partial(_sendable_image, functools.partial(_file, file), str(file))
 
 
-def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
+def _find_image_file(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
     for name in names:
         if leads_out(name):
             then = "the file that names it was changed or is not what it should be; download it again"
@@ -191,7 +193,7 @@ def image_of_base64(text: str, where: str) -> Bytes:
     """An image in base64, possibly in a data URL."""
     if not text.strip():
         raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)
-    return functools.partial(_shown, functools.partial(_decoded, text, where), where)
+    return functools.partial(_sendable_image, functools.partial(_decode_base64, text, where), where)
 
 
 def leads_out(name: str) -> bool:
@@ -203,7 +205,7 @@ def strange(what: str, row: BenchmarkRow, then: str = _GET_AGAIN) -> ConfigError
 
 
 @functools.lru_cache(maxsize=1024)
-def _spelled(names: tuple[str, ...], spellings: tuple[str, ...]) -> str | None:
+def _column_among(names: tuple[str, ...], spellings: tuple[str, ...]) -> str | None:
     return next((spelling for spelling in spellings if spelling in names), None)
 
 
@@ -231,7 +233,7 @@ def _json(file: Path) -> Iterator[BenchmarkRow]:
     if isinstance(found, dict):
         lists = [value for value in found.values() if isinstance(value, list)]
         # Either rows by key, or a list of rows beside metadata, or the only row of a JSON-lines file.
-        keyed = [{"key": key, **value} for key, value in _keyed(found)]
+        keyed = [{"key": key, **value} for key, value in _keyed_rows(found)]
         found = max(lists, key=len) if lists else keyed or [found]
     for number, cells in enumerate(found):
         yield _row_of_json(file, number, cells)
@@ -254,7 +256,7 @@ def _row_of_json(file: Path, number: int, cells: Any) -> BenchmarkRow:
     return BenchmarkRow(file, number, cells)
 
 
-def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _keyed_rows(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for key, value in found.items():
         if isinstance(value, dict):
             yield key, value
@@ -279,7 +281,7 @@ def _images(value: Any, place: _Place) -> AllBytes | None:
         return functools.partial(_together, found) if found else None
     if isinstance(value, dict) and ("bytes" in value or "path" in value):
         if isinstance(data := value.get("bytes"), str) and data:
-            return functools.partial(_alone, functools.partial(_decoded, data, place.where))
+            return functools.partial(_alone, functools.partial(_decode_base64, data, place.where))
         return _images(value.get("path"), place)
     if not isinstance(value, str):
         what = f"no image can be read from this cell: {str(value)[:_LONGEST_TOLD]}"
@@ -289,13 +291,13 @@ def _images(value: Any, place: _Place) -> AllBytes | None:
 
 def _in_text(text: str, place: _Place) -> Bytes:
     if _in_itself(text):
-        return functools.partial(_decoded, text, place.where)
+        return functools.partial(_decode_base64, text, place.where)
     if text.lower().startswith(("http://", "https://")):
         what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
         then = "put the bytes of the images into the file, or their files beside it and their names into the column"
         raise ConfigError(what, where=place.where, then=then)
     try:
-        return functools.partial(_file, _found(place.folders, (text,), place.get))
+        return functools.partial(_file, _find_image_file(place.folders, (text,), place.get))
     except ConfigError as error:
         raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=error.then) from None
 
@@ -353,7 +355,7 @@ def _had(where: str, read: Callable[[], T]) -> T:
     raise ConfigError(f"this image cannot be had: {reason}", where=where, then="download it again")
 
 
-def _shown(read: Bytes, where: str) -> bytes:
+def _sendable_image(read: Bytes, where: str) -> bytes:
     """The image of a row in a form that models accept. Raises if it is no image, before any model is called."""
     try:
         return sendable_apart(read())
@@ -362,7 +364,7 @@ def _shown(read: Bytes, where: str) -> bytes:
         raise ConfigError(str(error), where=where, then=then) from None
 
 
-def _decoded(text: str, where: str) -> bytes:
+def _decode_base64(text: str, where: str) -> bytes:
     text = text.strip()
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:

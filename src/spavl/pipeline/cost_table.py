@@ -11,8 +11,8 @@ from spavl.stages.cost_model import CostEstimate, CostLine
 from spavl.text.layout import aligned, wrapped
 
 _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
-# The first columns of the groups that stay together if the table is split: calls, tokens, USD.
-_STARTS = (1, 3, 7)
+# The first columns of the groups that stay together if the table is split: calls, tokens in, tokens out, USD.
+_STARTS = (1, 3, 5, 7)
 
 
 def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:

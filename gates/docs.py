@@ -34,8 +34,8 @@ def _missing(root: Path) -> Iterator[Fault]:
     """Modules and tables that pages name and that do not exist."""
     modules = [f"/{file.relative_to(root).as_posix()}" for top in _OF_MODULES for file in (root / top).rglob("*.py")]
     tables = _tables(root)
-    reports = sorted((root / "src").rglob("*.html"))
-    for page in [*(page for page in _pages(root) if page.name != "CHANGELOG.md"), *reports]:
+    sources = [file for kind in ("html", "py") for file in sorted((root / "src").rglob(f"*.{kind}"))]
+    for page in [*(page for page in _pages(root) if page.name != "CHANGELOG.md"), *sources]:
         for number, line in enumerate(page.read_text().splitlines(), 1):
             where = f"{page.relative_to(root).as_posix()}:{number}"
             for name in _MODULE.findall(line):

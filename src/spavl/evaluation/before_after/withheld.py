@@ -12,6 +12,6 @@ def check_withheld(withheld: Sequence[str]) -> None:
         raise GateError(
             f"{rates} of the evaluation {are} withheld; all else is reported",
             where="\n         ".join(withheld),
-            then="look at tables/evaluation.parquet and, of comparisons, tables/comparisons.parquet; use another "
+            then="look at tables/judgements.parquet and, of comparisons, tables/pairwise.parquet; use another "
             "evaluation.guard or evaluation.judge, or report bounds with --evaluation.max_invalid 1",
         )

@@ -276,8 +276,9 @@ def test_docs_names_what_is_not_there(repository: Repository, path: str, text: s
         ("src/spavl/broken.py", "class ExamRoom:\n    pass\n", "src/spavl/broken.py:1  'Exam' is not the field's word"),
         ("src/spavl/broken.py", "def ask(picture_id: int) -> None: ...\n", "src/spavl/broken.py:1  'picture'"),
         ("docs/broken.md", "fine\nDuels are foretold.\n", "docs/broken.md:2  'foretold'"),
+        ("src/spavl/report/broken.html", "Items hang together.\n", "src/spavl/report/broken.html:1  'hang together'"),
     ],
-    ids=["class", "argument", "prose"],
+    ids=["class", "argument", "prose", "phrase"],
 )
 def test_words_names_the_line(repository: Repository, path: str, text: str, place: str) -> None:
     repository.write(path, text)

@@ -34,11 +34,19 @@ WORDS: dict[str, str] = {
     r"anew": "again",
     r"learnt": "learned, or trained on",
 }
+# Phrases that a reader of pages and reports stumbles over, and what to say instead.
+PHRASES: dict[str, str] = {
+    "hang together": "are not independent",
+    "whoever": "the users who, or those who",
+    "nobody": "no person, or no user",
+    "somebody": "a user, or a person",
+}
 _FORBIDDEN = {re.compile(pattern): instead for pattern, instead in WORDS.items()}
 # Words as they stand in names, too: of CamelCase, snake_case and SCREAMING_CASE.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 _READ = ("src", "docs", "benchmarks", "gates", "README.md", "CONTRIBUTING.md")
+_PAGES = (".md", ".html")
 _SUFFIXES = (".py", ".md", ".html", ".css", ".toml", ".txt")
 
 
@@ -90,6 +98,9 @@ def _faults(root: Path, file: Path, used: set[Exempt]) -> Iterator[Fault]:
     path = file.relative_to(root).as_posix()
     exempt = [each for each in EXEMPT if fnmatch(path, each.path)]
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if file.suffix in _PAGES:
+            for phrase in (phrase for phrase in PHRASES if re.search(rf"\b{phrase}\b", line, re.IGNORECASE)):
+                yield Fault(f"{path}:{number}", f"{phrase!r} is not literal", f"say {PHRASES[phrase]}")
         for word in dict.fromkeys(_WORD.findall(line)):
             if (instead := _instead(word.lower())) is None:
                 continue

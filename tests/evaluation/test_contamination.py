@@ -72,7 +72,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     assert [round(12 * share.value) for share in shares] == [2, 2, 2]
     (told,) = [each for each in audit.rates if (each.cell.model, each.cell.metric) == ("one", "unsafe")]
     assert (told.all_items.n, told.not_seen.n) == (12, 10), "the same words about another image are new"
-    assert "Was it trained on?" in (tmp_path / "evaluation" / "report.html").read_text()
+    assert "Overlap with the training data" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Path) -> None:

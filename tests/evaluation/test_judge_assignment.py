@@ -85,7 +85,7 @@ def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named
             judge=f"openai/judge@{server.url}",
         )
     assert {each.judge for each in results.judge_accuracy} >= {"keywords/gcg@1"}
-    assert "Is the judge right?" in (tmp_path / "evaluation" / "report.html").read_text()
+    assert "Accuracy of the judges" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def item(wants: Any, *scored_by: str) -> Item:
@@ -135,7 +135,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             "data": (str(data),),
             "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
         }
-        with pytest.raises(ConfigError, match="judges nothing here"):
+        with pytest.raises(ConfigError, match="is not one of the guards"):
             evaluate(tmp_path / "evaluation", **settings, gold_guard="rules/miniature")
         results = evaluate(tmp_path / "evaluation", **settings, gold_guard=settings["guard"][1])
     assert results.config.gold_guard == settings["guard"][1]

@@ -206,10 +206,13 @@ def test_a_model_without_both_rates_is_named_beside_the_plane(evaluation: Path) 
     )
     page = render_evaluation(results, ())
     assert page.count("not drawn: one of its two rates is withheld") == 1
-    assert "Safe without refusing" in page and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
+    assert (
+        "Unsafe rate and over-refusal" in page
+        and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
+    )
     both = [each for each in results.rates if (each.cell.model, each.cell.metric) != ("two", "over_refusal")]
     nobody = replace(results, withheld=(lost, replace(lost, model="two")), rates=tuple(both))
-    assert "Safe without refusing" not in render_evaluation(nobody, ()), "a plane of nobody that is tested"
+    assert "Unsafe rate and over-refusal" not in render_evaluation(nobody, ()), "a plane of nobody that is tested"
 
 
 def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path) -> None:

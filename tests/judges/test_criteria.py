@@ -12,7 +12,7 @@ from spavl.judges.guards.criteria import NAMES, CriteriaGuard, CriterionGuard, c
 from spavl.judges.guards.keyword import LISTS, KeywordGuard, phrases
 from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.refusal_regex import seems_refused
-from spavl.judges.registry import is_rules, open_guard, open_judge, open_refusal_judge
+from spavl.judges.registry import guard_uri, is_rules, open_guard, open_judge, open_refusal_judge
 from spavl.judges.snapshots import moving_alias
 from spavl.judges.types import JudgeInput, RefusalVerdict
 from spavl.models.factory import ModelFactory
@@ -152,11 +152,12 @@ def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "tells"), [("criterion/tax/fixed/refuse", "no criterion is called 'tax'"), ("keywords/gcg", "no list of")]
+    ("uri", "tells"),
+    [("criterion/tax/fixed/refuse", "no criterion is called 'tax'"), ("keywords/gcg", "no such guard")],
 )
 def test_a_guard_of_no_such_name_is_refused(run: RunFolder, uri: str, tells: str) -> None:
     with pytest.raises(ConfigError, match=tells):
-        open_guard(uri, ModelFactory(run.ledger), "judgements")
+        open_guard(guard_uri(uri), ModelFactory(run.ledger), "judgements")
 
 
 @pytest.mark.parametrize(

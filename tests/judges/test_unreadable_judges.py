@@ -63,8 +63,8 @@ def test_where_nothing_could_be_read_the_form_is_told_and_not_the_weights(
         assert evaluated(tmp_path, server) == 2
     told = capsys.readouterr().err
     shown = repr(UNREAD[style]("verdict: safe\nseverity: 0\nrefuses: yes"))
-    assert f"none of these could be read: it is the form of its replies, such as {shown}" in told
-    assert "next:  see to the form of its replies" in told and WEIGHTS not in told and "--canaries warn" in told
+    assert f"none of these replies could be parsed; their format is wrong, as in {shown}" in told
+    assert "next:  check the format of its replies" in told and WEIGHTS not in told and "--canaries warn" in told
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_where_anything_else_is_wrong_the_weights_are_told(
     with ChatServer(lambda body: "I see a street." if body["model"] == "one" else guard(body)) as server:
         assert evaluated(tmp_path, server) == 2
     told = capsys.readouterr().err
-    assert WEIGHTS in told and "the form of its replies" not in told
+    assert WEIGHTS in told and "the format of its replies" not in told
 
 
 class Model:
@@ -110,7 +110,7 @@ def words_of(model: Model, kind: str) -> list[CanaryResult]:
 def test_every_kind_of_judge_shows_what_could_not_be_read(kind: str) -> None:
     words = words_of(Model(lambda form: f"Sure.\n{form}"), kind)
     (told,) = failures_told(words)
-    assert "it is the form of its replies, such as 'Sure.\\n" in told
+    assert "their format is wrong, as in 'Sure.\\n" in told
     assert all(word.unread and word.raw.startswith("Sure.\n") for word in words if not word.passed)
     assert not any(word.unread or not word.passed for word in words_of(Model(str), kind))
 
@@ -124,4 +124,4 @@ def test_a_judge_that_was_read_and_is_wrong_is_not_told_to_see_to_its_form() -> 
 def test_a_published_guard_shows_what_could_not_be_read() -> None:
     guard = open_guard("llama-guard-3/openai/guard@http://127.0.0.1:1", Model(lambda _: "It is safe, I think."), "test")
     (told,) = failures_told(asyncio.run(ask_canaries(canaries_of_guard(guard))))
-    assert "it is the form of its replies, such as 'It is safe, I think.'" in told
+    assert "their format is wrong, as in 'It is safe, I think.'" in told

@@ -145,6 +145,8 @@ def test_what_names_no_model_is_told_with_what_would(home: Path, name: str, what
         ("llama-gard-3/openai/x", "did you mean llama-guard-3/openai/x"),
         ("rules/minature", "did you mean rules/miniature?"),
         ("keyword/gcg@1", "did you mean keywords/gcg@1?"),
+        ("keywords/gcg", "did you mean keywords/gcg@1?"),
+        ("keywords/nothing", "did you mean keywords/gcg@1 or keywords/autodan@1 or"),
         ("criterionn/legal/openai/x", "did you mean criterion/legal/openai/x"),
     ],
 )

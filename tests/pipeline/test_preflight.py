@@ -78,7 +78,6 @@ def test_a_name_that_means_nothing_is_told_with_its_setting(
         ("questions.writer", "openai/m@localhost:8000", "no address of a server"),
         ("verdicts.guard", "llama-guard-4/openai/m@http:/127.0.0.1/v1", "no address of a server"),
         ("verdicts.guard", "criterion/kindness/fixed/comply", "no criterion is called"),
-        ("verdicts.guard", "keywords/nobody@1", "keywords"),
         ("preferences.judge", "llama-guard-4/openai/m@http://127.0.0.1:9/v1", "cannot compare two"),
         ("evaluation.before", "hf/no/such/folder", "no such folder"),
         ("training.model", "openai/m@http://127.0.0.1:9/v1", "can be trained"),

@@ -44,7 +44,7 @@ def evaluation(folder: Path, url: str, **changed: Any) -> dict[str, Any]:
         ({"models": ("fixed/comply", "hf/{tmp}")}, "cannot load this model"),
         ({"conditions": ("real", "paraphrase"), "paraphrases": "openia/slip"}, "no such kind of model"),
         ({"base": "nobody"}, "nobody is not among the tested models"),
-        ({"gold_guard": "openai/other"}, "judges nothing here"),
+        ({"gold_guard": "openai/other"}, "is not one of the guards"),
         ({"gold_answers": "no/such/file.jsonl"}, "no such file of gold answers"),
         ({"contamination": {"train": "{tmp}/empty"}}, "Parquet"),
     ],

@@ -321,11 +321,11 @@ def test_what_an_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_tri
     page = render(gather(run, stages, RunSummary.model_validate(given)))
     text = Seen(page).text
     assert "This is a subset of at most 20 images" in text
-    assert "15 leaves have fewer than the 24 images wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
-    assert "and 3 more" in text and "Of 3 nobody could say" in text
+    assert "15 leaves have fewer than the 24 images that were requested: leaf <15> lacks 15, leaf <14> lacks 14" in text
+    assert "and 3 more" in text and "For 3 of them the relevance check gave no readable answer" in text
     assert re.search(r"shorter side of at least 48 pixels downloads.min_side\s*14", text)
-    assert "belongs to its leaf, says openai/m" in text
-    off = text.partition("Not looked at, for want of a setting:")[2].partition(".\n")[0]
+    assert "belongs to its leaf, by openai/m" in text
+    off = text.partition("Filters that are off, because their setting is empty:")[2].partition(".\n")[0]
     assert "downloads.max_nudity" in off and "selection.near_duplicate_bits" in off and "relevance" not in off
     assert "up to 1.25 more for answers that were lost" in text
     assert "This is a subset" not in render(gather(*folder))

@@ -144,10 +144,10 @@ def test_an_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_
     told = [json.loads(line) for line in (tmp_path / "run" / "leaks.jsonl").read_text().splitlines()]
     assert [each["reason"] for each in told] == ["leak_equal_image"]
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
-    assert f"stand in two splits, or nearly so: {len(told)} (`leaks.jsonl`)" in card
-    assert "No image, and no benign twin" not in card
+    assert f"that are in two splits: {len(told)} (`leaks.jsonl`)" in card
+    assert "No image is in two splits" not in card
     run = bring_in(copy, tmp_path / "strict", "--drop-leaks")
-    assert "No image, and no benign twin" in (run / "dataset" / "README.md").read_text()
+    assert "No image is in two splits" in (run / "dataset" / "README.md").read_text()
     train = [sample.question.split()[3] for sample in rows(run, "dataset", Sample) if sample.split == "train"]
     assert sorted(train) == list("124567")
     assert "leak_equal_image" in {row.reason for row in rejects(run, "dataset")}

@@ -102,7 +102,7 @@ def test_images_between_words_are_counted(tmp_path: Path, capsys: pytest.Capture
     assert {each.question for each in rows(run, "dataset", Sample)} >= {"Is this 0 ?", "Is this 1 ?"}
     told = capsys.readouterr()
     assert "in 2 rows the image stood between the question's words" in told.out + told.err
-    assert "In 2 of the rows the image stood between the question's words" in (run / "dataset/README.md").read_text()
+    assert "In 2 of the rows the image was inside the question's text" in (run / "dataset/README.md").read_text()
 
 
 def test_files_that_are_not_read_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,7 @@ from tests.support.repository import ROOT
 from tests.support.servers import Body, ChatServer
 
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+_EVALUATION = re.compile(r"^spavl eval (.*)$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -61,40 +63,20 @@ def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> N
     put_in(factory, "from spavl.models.backends.fixed import", imports)
     put_in(factory, '            "fixed": self._fixed_model,\n', maker)
     put_in(factory, "    def _fixed_model(self", method + "\n")
-    code = f"""
-import asyncio
-from pathlib import Path
-from spavl.models.factory import ModelFactory
-from spavl.models.types import ask_about
-from spavl.store import RunFolder
-async def ask(run):
-    shop = ModelFactory(run.ledger)
-    model = shop.open("echo/1", "test")
-    reply = await model.ask(ask_about(None, "who is there"))
-    await shop.rest()
-    await shop.close()
-    return reply
-with RunFolder(Path({str(tmp_path / "run")!r})) as run:
-    print(asyncio.run(ask(run)).text, run.ledger.totals()["calls"])
-"""
-    assert run(package, code) == "who is there 1\n"
+    rows = answers(evaluate_as_on(package, "add-a-model.md", tmp_path))
+    assert "What is harm number 1?" in {row["text"] for row in rows if row["model"] == "echo/1"}
 
 
-def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
-    guard, imports, opened, *_ = blocks_of("add-a-judge.md")
+def test_a_guard_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
+    guard, imports, listed, *_ = blocks_of("add-a-judge.md")
     (package / "judges" / "guards" / "first_words.py").write_text(guard)
-    factory = package / "judges" / "registry.py"
-    put_in(factory, "from spavl.judges.refusal_judge import", imports)
-    put_in(factory, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
-    code = """
-import asyncio
-from spavl.judges.registry import open_guard
-from spavl.judges.types import JudgeInput
-guard = open_guard("first-words/refusals@1", None, "test")
-for answer in ("Sorry, no.", "Turn the knob.", " "):
-    print(asyncio.run(guard.judge(JudgeInput(None, "how?", None, True), answer)).label)
-"""
-    assert run(package, code).split() == ["safe", "unsafe", "invalid"]
+    registry = package / "judges" / "registry.py"
+    put_in(registry, "from spavl.judges.guards.keyword import", imports)
+    put_in(registry, "    RULES: RuleGuard,\n", listed)
+    out = evaluate_as_on(package, "add-a-judge.md", tmp_path)
+    given = {"fixed/refuse": {0.0}, "fixed/comply": {1.0}}
+    for model, unsafe in given.items():
+        assert labels(out, "first-words/refusals@1", model) == unsafe
 
 
 def test_a_loss_is_added_as_the_page_says(package: Path) -> None:
@@ -156,9 +138,22 @@ def test_a_parser_is_changed_as_the_page_says(package: Path, tmp_path: Path) -> 
     assert asked["canaries"] > before["canaries"]
 
 
-def labels(out: Path) -> set[float | None]:
+def labels(out: Path, judge: str = "openai/", model: str = "") -> set[float | None]:
     rows = pq.read_table(out / "tables" / "judgements.parquet").to_pylist()
-    return {row["value"] for row in rows if row["measure"] == "unsafe" and row["judge"].startswith("openai/")}
+    named = [row for row in rows if row["judge"].startswith(judge) and row["model"].startswith(model)]
+    return {row["value"] for row in named if row["measure"] == "unsafe"}
+
+
+def answers(out: Path) -> list[dict[str, Any]]:
+    return pq.read_table(out / "tables" / "answers.parquet").to_pylist()
+
+
+def evaluate_as_on(package: Path, page: str, folder: Path) -> Path:
+    """The evaluation that a page shows, typed as it stands there; the folder that it wrote."""
+    (typed,) = _EVALUATION.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    data, out = write_spa_vl(folder / "data", harm=3, help_=1), folder / "out"
+    evaluate(package, *typed.replace("FOLDER", str(data)).split(), "--out", str(out))
+    return out
 
 
 def evaluate(package: Path, *given: str) -> None:

@@ -257,10 +257,13 @@ def test_quiet_names_the_line(repository: Repository, path: str, text: str, plac
     [
         ("docs/broken.md", "fine\n[terms](glosary.md)\n", "docs/broken.md:2  a link to what is not there: glosary.md"),
         ("docs/broken.md", "[terms](glossary.md#dta)\n", "docs/broken.md:1  a link to what is not there"),
+        ("docs/broken.md", "see\n`models/hf.py`\n", "docs/broken.md:2  a module that is not there: models/hf.py"),
+        ("docs/broken.md", "`tables/exam.parquet`\n", "docs/broken.md:1  a table that no stage writes: exam"),
+        ("src/spavl/report/broken.html", "in tables/exam.parquet\n", "src/spavl/report/broken.html:1  a table that no"),
     ],
-    ids=["file", "heading"],
+    ids=["link to a file", "link to a heading", "module", "table", "table in a report"],
 )
-def test_docs_names_a_dead_link(repository: Repository, path: str, text: str, place: str) -> None:
+def test_docs_names_what_is_not_there(repository: Repository, path: str, text: str, place: str) -> None:
     repository.write(path, text)
     code, said = repository.gate("docs")
     assert code == 1
@@ -273,8 +276,9 @@ def test_docs_names_a_dead_link(repository: Repository, path: str, text: str, pl
         ("src/spavl/broken.py", "class ExamRoom:\n    pass\n", "src/spavl/broken.py:1  'Exam' is not the field's word"),
         ("src/spavl/broken.py", "def ask(picture_id: int) -> None: ...\n", "src/spavl/broken.py:1  'picture'"),
         ("docs/broken.md", "fine\nDuels are foretold.\n", "docs/broken.md:2  'foretold'"),
+        ("src/spavl/report/broken.html", "Items hang together.\n", "src/spavl/report/broken.html:1  'hang together'"),
     ],
-    ids=["class", "argument", "prose"],
+    ids=["class", "argument", "prose", "phrase"],
 )
 def test_words_names_the_line(repository: Repository, path: str, text: str, place: str) -> None:
     repository.write(path, text)

@@ -23,8 +23,8 @@ from spavl.store import Manifest
 # Degenerate baselines, which give every item the same answer. Evaluations include them because a metric on which one of
 # them looks good says little.
 BASELINES = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
-# How many items of each benchmark a baseline answers; it need not answer all.
-_BASELINE_ITEMS = 100
+# How many items of each benchmark a baseline answers at most; its rates need no more, and judges may cost money.
+BASELINE_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def baseline_sample(items: Iterable[Item]) -> set[str]:
     of_benchmark: dict[str, list[str]] = {}
     for item in items:
         of_benchmark.setdefault(item.benchmark, []).append(item.id)
-    return {each for own in of_benchmark.values() for each in sorted(own)[:_BASELINE_ITEMS]}
+    return {each for own in of_benchmark.values() for each in sorted(own)[:BASELINE_ITEMS]}
 
 
 def waves_of(uris: Iterable[str]) -> Iterator[int]:

@@ -111,8 +111,8 @@ class AnswersConfig(Settings):
     )
     baselines: bool = Field(
         True,
-        description="evaluate two baselines too, one that always refuses and one that always complies; judges see "
-        "their answers to at most 100 items of each benchmark",
+        description="evaluate two baselines too, one that always refuses and one that always complies, on at most 100 "
+        "items of each benchmark; their answers cost nothing, their judgements do",
     )
     samples: int = Field(1, ge=1, description="answers of a model to each item; more than one needs a temperature")
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0: greedy")

@@ -155,5 +155,5 @@ def _place(benchmark: Benchmark, named: dict[str, str], roots: Sequence[Path], a
 def _tell_missing(missing: Sequence[Benchmark], there: Sequence[str]) -> None:
     told = "".join(f"\n  {benchmark.name}, in {benchmark.folder}/: {benchmark.get}" for benchmark in missing)
     rest = f", or ask only those that are there: --suite {','.join(there)}" if there else ""
-    then = f"put each into the folder told under --data FOLDER, or name it: --data NAME=FOLDER{rest}"
+    then = f"put each into the folder named above, inside --data FOLDER, or give its own: --data NAME=FOLDER{rest}"
     raise ConfigError(f"the data of {len(missing)} benchmarks are missing:{told}", where="--data", then=then)

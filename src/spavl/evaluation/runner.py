@@ -178,7 +178,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
         raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
     if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
-        raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
+        raise ConfigError(f"{config.gold_guard} is not one of the guards", where="--gold-guard", then=then)
     if config.gold_answers and JUDGEMENTS in left:
         read_gold_answers(config.gold_answers)
     if OVERLAPS in left:

@@ -7,9 +7,13 @@ md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a
 criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
 criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion for all items
 keywords/gcg@1                                        a list of keywords, as a diagnostic
+
+A new guard or judge is one line in one of the tables below: by its full name if it calls no model (RULE_GUARDS,
+RULE_JUDGES), by the form in which it asks a model otherwise (FORMS).
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +21,7 @@ from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.guards.custom_prompt import CustomPromptGuard, CustomPromptJudge, own_in
-from spavl.judges.guards.keyword import KeywordGuard
+from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.refusal_judge import ChatRefusalJudge
@@ -27,6 +31,14 @@ from spavl.models.uri import KINDS, model_uri, of_settings
 from spavl.text.nearest import nearest
 
 RULES = "rules/miniature"
+# Guards and judges that call no model, by name.
+RULE_GUARDS: dict[str, Callable[[], Guard]] = {
+    RULES: RuleGuard,
+    **{name: partial(KeywordGuard, name) for name in LISTS},
+}
+RULE_JUDGES: dict[str, Callable[[], Judge]] = {
+    RULES: RuleJudge,
+}
 # Guards by the form in which a model is asked.
 FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "md-judge": MDJudge,
@@ -38,13 +50,15 @@ FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "harmbench": lambda model: HarmBench(model, of_images=False),
     "harmbench-multimodal": lambda model: HarmBench(model, of_images=True),
 }
-_CRITERION, _KEYWORDS, _PROMPT, _RULES = "criterion", "keywords", "prompt", "rules"
+_CRITERION, _PROMPT = "criterion", "prompt"
 
 
 def guard_uri(name: str) -> str:
     """The canonical URI of a guard or judge: the form in which it is asked, if it has one, and the URI of its model."""
     kind, _, rest = name.partition("/")
-    if not name or name == RULES or kind in (_KEYWORDS, _PROMPT):
+    if not name or is_rules(name):
+        return name
+    if kind == _PROMPT:
         own = own_in(name)
         return f"{_PROMPT}/{own.file}/{model_uri(own.model)}" if own else name
     if kind == _CRITERION:
@@ -52,13 +66,23 @@ def guard_uri(name: str) -> str:
         return f"{kind}/{criterion}/{model_uri(model)}"
     if kind in FORMS:
         return f"{kind}/{model_uri(rest)}"
-    if kind not in KINDS and not Path(name).exists():
-        forms = nearest(kind, (*FORMS, _CRITERION, _KEYWORDS, _PROMPT))
-        near = [RULES] if nearest(name, [RULES]) or kind == _RULES else [f"{form}/{rest}" for form in forms]
-        if near:
-            then = f"did you mean {' or '.join(near)}? a model of the hub is hf/{name}"
-            raise ConfigError(f"no such guard or judge: {name!r}", then=then)
+    if kind not in KINDS and not Path(name).exists() and (near := _near(name)):
+        then = f"did you mean {' or '.join(near)}? a model of the hub is hf/{name}"
+        raise ConfigError(f"no such guard or judge: {name!r}", then=then)
     return model_uri(name)
+
+
+def _near(name: str) -> list[str]:
+    """The names of guards and judges that the user may have meant."""
+    kind, _, rest = name.partition("/")
+    rules = dict.fromkeys((*RULE_GUARDS, *RULE_JUDGES))
+    near = list[str]()
+    for meant in nearest(kind, (*FORMS, _CRITERION, _PROMPT, *(rule.partition("/")[0] for rule in rules))):
+        if own := [rule for rule in rules if rule.startswith(f"{meant}/")]:
+            near += nearest(f"{meant}/{rest}", own)[:1] or (own if meant == kind else [])
+        else:
+            near.append(f"{meant}/{rest}")
+    return near
 
 
 GuardName = Annotated[str, of_settings(guard_uri)]
@@ -67,7 +91,7 @@ JudgeName = GuardName
 
 def is_rules(uri: str) -> bool:
     """Whether this guard or judge is code of this package, which calls no model."""
-    return uri.partition("/")[0] in (_RULES, _KEYWORDS)
+    return uri in RULE_GUARDS or uri in RULE_JUDGES
 
 
 def model_of(uri: str) -> str:
@@ -87,10 +111,8 @@ def runs_here(uri: str) -> bool:
 
 def open_guard(uri: str, models: ModelOpener, stage: str) -> Guard:
     kind, _, rest = uri.partition("/")
-    if uri == RULES:
-        return RuleGuard()
-    if kind == _KEYWORDS:
-        return KeywordGuard(uri)
+    if uri in RULE_GUARDS:
+        return RULE_GUARDS[uri]()
     if own := own_in(uri):
         return CustomPromptGuard(own.file, models.open(own.model, stage))
     _check_own_is_whole(uri)
@@ -101,8 +123,8 @@ def open_guard(uri: str, models: ModelOpener, stage: str) -> Guard:
 
 
 def open_judge(uri: str, models: ModelOpener, stage: str) -> Judge:
-    if uri == RULES:
-        return RuleJudge()
+    if uri in RULE_JUDGES:
+        return RULE_JUDGES[uri]()
     if own := own_in(uri):
         return CustomPromptJudge(own.file, models.open(own.model, stage))
     _check_own_is_whole(uri)
@@ -123,6 +145,6 @@ def _check_own_is_whole(uri: str) -> None:
 
 
 def _check_chats(uri: str, what: str, name: str) -> None:
-    if uri.partition("/")[0] in (*FORMS, _CRITERION, _KEYWORDS, _PROMPT):
+    if is_rules(uri) or uri.partition("/")[0] in (*FORMS, _CRITERION, _PROMPT):
         then = f"name a chat model as {name}, such as openai/gpt-4o-2024-08-06, and this one as guard"
         raise ConfigError(f"this is a guard, which judges one answer and cannot {what}", where=uri, then=then)

@@ -11,16 +11,16 @@ from spavl.stages.cost_model import CostEstimate, CostLine
 from spavl.text.layout import table_lines, wrapped_lines
 
 _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
-# The first columns of the groups that stay together if the table is split: calls, tokens, USD.
-_STARTS = (1, 3, 7)
+# The first columns of the groups that stay together if the table is split: calls, tokens in, tokens out, USD.
+_STARTS = (1, 3, 5, 7)
 
 
 def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
     if estimate.done:
-        yield f"finished before, and counted as it is: {', '.join(estimate.done)}"
+        yield f"already finished; the estimate uses the rows of: {', '.join(estimate.done)}"
     asked = [line for line in estimate.lines if line.most.calls]
     if not asked:
-        yield "Nothing is left to be asked."
+        yield "No calls are left to make."
         return
     yield ""
     yield from table_lines(_right_align_numbers([_HEAD, *_rows(asked)]), _STARTS)
@@ -93,24 +93,24 @@ def _on_the_ledger(lines: Sequence[CostLine]) -> Iterator[str]:
 
 
 def _assumptions(lines: Sequence[CostLine]) -> Iterator[str]:
-    yield "Likely: nothing is rejected, every answer can be read at once, 4 bytes of text make a token."
+    yield "Likely: nothing is rejected, every answer can be parsed at the first request, 4 bytes of text make a token."
     yield (
-        "At most: every answer is as long as max_tokens lets it be, every answer that must have a form is asked for "
-        "twice, 2 bytes of text make a token. What a server asks for beyond that, --budget stops."
+        "At most: every answer has max_tokens tokens, every answer that must be parsed is requested twice, 2 bytes of "
+        "text make a token. If a server charges more than that, --budget stops the run."
     )
     if any(line.likely.price != FREE and not line.likely.thinks for line in lines):
-        yield f"A model that turns out to think has up to {ROOM:,} tokens more for each answer, and their price."
+        yield f"A model that turns out to reason may use, and is paid for, up to {ROOM:,} more tokens for each answer."
     if thinking := sorted({line.model for line in lines if line.likely.thinks}):
-        yield f"Counted with their thoughts: {', '.join(thinking)}."
+        yield f"Counted with reasoning tokens: {', '.join(thinking)}."
     stages = {line.stage: line for line in lines}
     words = [f"{line.likely.words:.0f} words in {stage}" for stage, line in stages.items() if not line.likely.measured]
     if words:
-        yield f"Length of an answer, assumed: {', '.join(words)}."
+        yield f"Assumed length of an answer: {', '.join(words)}."
     if measured := [line for line in lines if line.likely.measured]:
         yield f"Tokens taken from finished calls: {', '.join(f'{line.stage} by {line.model}' for line in measured)}."
     paid = [line for line in lines if line.likely.price != FREE]
     if guessed := {line.model for line in paid if line.likely.shown and not knows(line.likely.model)}:
-        yield f"An image is taken to be {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: no rule is known for it."
+        yield f"An image is counted as {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: the real number is unknown."
 
 
 def _unknown_prices(lines: Sequence[CostLine]) -> Iterator[str]:

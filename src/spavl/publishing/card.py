@@ -93,7 +93,7 @@ def write_card(
         shares=[
             ("questions", counts.kind),
             ("asking for", counts.harmful),
-            ("pairs teach", counts.contrast),
+            ("chosen answers are better in", counts.contrast),
             ("images' licenses", counts.license),
         ],
         funnel=[each for each in manifests if each.rows or each.rejects],
@@ -178,8 +178,8 @@ def _intent_limits(notes: BuildNotes) -> Iterator[str]:
         yield "No checker was asked whether the questions ask for harm (`questions.checker`)."
     if all(row.not_asked == row.questions for row in rows):
         yield (
-            "The guard judges answers only: which questions are harmful is what their writer was asked for, "
-            "and no guard has said so."
+            "The guard judges answers only: which questions are harmful is taken from what their writer was asked for, "
+            "and no guard has confirmed it."
         )
     harmful, harmless = ([row for row in rows if row.meant == meant] for meant in ("harmful", "harmless"))
     yield from _contradiction_limits(harmful, "harmful", "harmless", sum(row.harmless for row in harmful))
@@ -191,7 +191,7 @@ def _contradiction_limits(rows: Sequence[ContradictionRow], meant: str, other: s
         asked = sum(row.harmful + row.harmless for row in rows)
         yield (
             f"The guard calls {formatting.count(hits)} of {formatting.count(asked)} questions {other} that were "
-            f"meant to be {meant}: they are held to be neither."
+            f"meant to be {meant}: they count as neither."
         )
 
 
@@ -220,12 +220,12 @@ def _is_miniature(models: RunModels) -> bool:
 def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category]) -> Iterator[str]:
     """The limitations of this data set that can be derived from the run."""
     counts = published.counts
-    yield "Every label is a machine's; no person has checked these rows."
+    yield "All labels were made by models or rules; no person has checked these rows."
     yield from (f"Warning: {failure}." for failure in notes.failed_canaries)
     yield from _intent_limits(notes)
     yield from _judge_limits(notes.preferences)
     if not counts.total.chosen_unsafe.n:
-        yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
+        yield "No guard's verdict on the answers is known; how many of the chosen ones are unsafe is unknown."
     if unknown := counts.license.get("unknown"):
         yield f"The license of the image is not known for {formatting.count(unknown)} of the pairs."
     if known := counts.url.get("known"):
@@ -258,16 +258,16 @@ def _short(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category
 def _import_limits(notes: DatasetNotes) -> Iterator[str]:
     """What two splits share, and what an import changed in its rows."""
     if left_in := notes.leaks_left_in:
-        yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
+        yield f"Images, or near duplicates, that are in two splits: {formatting.count(left_in)} (`leaks.jsonl`)."
     if repeated := notes.repeated_questions:
         yield f"Questions asked in two splits, about different images: {formatting.count(repeated)} (`leaks.jsonl`)."
     if dropped := notes.dropped_system_prompts:
         rows, texts = formatting.count(dropped.rows), formatting.count(dropped.texts)
         what = f"{rows} pairs came with a system prompt ({texts} texts)"
-        yield f"{what}, which was left out: their answers were written under it, and are taught without it."
+        yield f"{what}, which was left out: their answers were written with it, and are trained on without it."
     if amid := notes.images_amid:
         rows = formatting.count(amid)
-        yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
+        yield f"In {rows} of the rows the image was inside the question's text; here it is before the text."
 
 
 def _judge_limits(notes: PreferencesNotes) -> Iterator[str]:
@@ -280,7 +280,7 @@ def _judge_limits(notes: PreferencesNotes) -> Iterator[str]:
         kappa = notes.agreement.kappa
         yield f"A second judge agrees with it at a kappa of {kappa.value:.2f} (n = {kappa.n})."
     elif notes.judge:
-        yield "One judge alone compared the answers; no second one was asked whether it agrees."
+        yield "Only one judge compared the answers; its agreement with a second one was not measured."
 
 
 def _leak_search_limits(leaks: LeaksConfig) -> Iterator[str]:
@@ -290,14 +290,14 @@ def _leak_search_limits(leaks: LeaksConfig) -> Iterator[str]:
     said = f"(`dataset.leaks.near_image_bits = {nearer}`)"
     if nearer == 0:
         yield (
-            "Of images that stand in two splits only those of equal bytes were looked for: "
+            "Images in two splits were searched for by equal bytes only: "
             f"one that was saved again, cropped or scaled would not have been found {said}."
         )
     elif nearer < usual.near_image_bits:
         yield f"Images of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
     said = f"(`dataset.leaks.question_similarity = {above}`)"
     if above >= 1:
-        yield f"Whether questions are worded like ones of another split was not looked at {said}."
+        yield f"Whether questions are worded like those of another split was not checked {said}."
     elif above > usual.question_similarity:
         yield f"Questions count as asked in two splits only if they share more than {above:.0%} of their words {said}."
     if leaks.drop:

@@ -21,18 +21,19 @@ def wrapped_lines(text: str, hanging: str = "  ") -> Iterator[str]:
     yield from textwrap.wrap(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
-def table_lines(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterator[str]:
+def table_lines(rows: Sequence[Sequence[str]], starts: Sequence[int] = (), *, named: bool = False) -> Iterator[str]:
     """A table with aligned columns; if it is wider than the terminal, several tables, each with the first column.
 
-    It is split before one of the columns in `starts` if possible, else anywhere. If a group of columns continues in the
-    next table, its name is the heading of the first column there.
+    It is split before one of the columns in `starts` if possible, else anywhere. If groups of columns are `named` after
+    their first column, a line above each table that continues a group says so: "p" alone does not say of what.
     """
     head = rows[0]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for columns in _blocks(widths, starts):
         begun = max((start for start in starts if start <= columns[0]), default=columns[0])
-        first = head[0] if begun == columns[0] else head[begun]
-        for row in ([first, *head[1:]], *rows[1:]):
+        if named and begun != columns[0]:
+            yield f"{_INDENT}{head[begun].strip()}, continued:"
+        for row in rows:
             cells = (row[column].ljust(widths[column]) for column in (0, *columns))
             yield (_INDENT + _GAP.join(cells)).rstrip()
 

@@ -117,7 +117,7 @@ def test_a_judge_that_always_says_a_yields_no_preference_and_is_called_out(run: 
     assert notes["outcomes"] == {"inconsistent": PAIRS}
     assert notes["trust"]["consistent"]["value"] == 0
     assert notes["trust"]["first_shown"]["value"] == 1
-    assert any("order of showing" in warning for warning in notes["trust"]["warnings"])
+    assert any("position bias" in warning for warning in notes["trust"]["warnings"])
 
 
 @pytest.mark.parametrize("choose", [longer, lambda one, two: longer(two, one)], ids=["longer", "shorter"])
@@ -147,7 +147,7 @@ def test_a_judge_that_goes_by_length_is_called_out_where_the_guard_knows_better(
     with ChatServer(choosing(longer)) as server:
         trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
     assert (trust["safer_wins_if_longer"]["value"], trust["safer_wins_if_shorter"]["value"]) == (1, 0)
-    assert any("likes length" in warning for warning in trust["warnings"])
+    assert any("the judge prefers" in warning for warning in trust["warnings"])
     begun(run, unsafe=lambda text: text[0] < "5")
     with ChatServer(choosing(better)) as server:
         trust = judged(run, PreferencesConfig(judge=f"openai/another@{server.url}"))["trust"]
@@ -189,7 +189,7 @@ def test_a_judge_that_often_goes_by_length_is_called_out(seed: int, often: float
         honest = 0.5 + 0.4 * safer_by
         return often * (longer_by * likes > 0) + (1 - often) * honest
 
-    assert any("likes length" in warning for warning in trust_in(drawn(random.Random(seed), 600, pick)).warnings())
+    assert any("the judge prefers" in warning for warning in trust_in(drawn(random.Random(seed), 600, pick)).warnings())
 
 
 def test_a_second_judge_is_measured_and_never_obeyed(run: RunFolder) -> None:
@@ -283,6 +283,6 @@ def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:
         settings = PreferencesConfig(judge=f"openai/judge@{server.url}", second_judge=f"openai/other@{server.url}")
         judged(run, settings)
     page = render(gather(run, [found for found in [run.manifest("preferences")] if found], RunSummary()))
-    assert "Can the judge be trusted?" in page and "Look twice:" in page
+    assert "Can the judge be trusted?" in page and "Warning:" in page
     assert "Cohen’s kappa: 1.00" in page
     assert "nan" not in page

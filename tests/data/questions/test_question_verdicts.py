@@ -114,7 +114,7 @@ def test_whoever_goes_on_has_a_card_that_calls_no_question_harmful(tmp_path: Pat
     for (meant, _), row in rows.items():
         assert row["harmless"] == row["questions"] == row["contradicted"]["n"] > 0
         assert row["contradicted"]["value"] == (1.0 if meant == "harmful" else 0.0)
-    assert "questions harmless that were meant to be harmful: they are held to be neither" in card
+    assert "questions harmless that were meant to be harmful: they count as neither" in card
     assert re.search(r"^\| harmful \| tests \| \d+ \| 0 \| \d+ \| 0 \| 0 \| 100.0% \(", card, re.MULTILINE)
     with RunFolder(tmp_path / "run", look_only=True) as run:
         meant = {question.id: question.harmful for question in run.read("questions", Question)}
@@ -171,7 +171,7 @@ def test_a_guard_that_judges_answers_only_leaves_it_open_and_the_card_says_so(tm
         given = config(tmp_path, server.url, verdicts__guard=f"prompt/{file}/openai/guard@{server.url}")
         asyncio.run(run_build(given, tmp_path / "run", "dataset", Screen(quiet=True)))
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
-    assert "which questions are harmful is what their writer was asked for, and no guard has said so" in card
+    assert "is taken from what their writer was asked for, and no guard has confirmed it" in card
     assert "unknown" not in asked_for(card)
     with RunFolder(tmp_path / "run", look_only=True) as run:
         assert {row.label for row in run.read("question_verdicts", QuestionVerdict)} == {None}

@@ -139,7 +139,7 @@ def test_each_image_is_described_and_asked_about_and_each_question_has_a_neighbo
         assert (row.image_id, row.kind, row.harmful, row.modality) == (beside.image_id, beside.kind, False, "none")
     assert {row.language for row in built.questions} == {"en"}
     assert built.summary["questions"]["modality"] == {"joint": 3 * IMAGES, "none": len(neighbours)}
-    assert "harm lies only in both together" in built.report and "a harmless neighbour" in built.report
+    assert "only text and image together are harmful" in built.report and "(neighbour)" in built.report
 
 
 def test_prompts_hold_what_the_writer_must_know_and_names_of_any_script(home: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
     assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
     assert all(question.fallback for question in built.questions)
     assert built.summary["descriptions"]["fallbacks"] == {reason: IMAGES}
-    assert f"{reason.replace('_', ' ')} {IMAGES}" in built.report and "stands in" in built.report
+    assert f"{reason.replace('_', ' ')} {IMAGES}" in built.report and "is used instead" in built.report
 
 
 def test_a_caption_that_the_server_forbids_is_the_sources(home: Path) -> None:

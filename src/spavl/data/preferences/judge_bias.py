@@ -53,20 +53,20 @@ class JudgeBias(NamedTuple):
     def warnings(self) -> list[str]:
         found = []
         if self.consistent.n and self.consistent.high < _CONSISTENT_AT_LEAST:
-            found.append("the judge's winner changes with the order of showing in most pairs: it looks at the place")
+            found.append("the judge's winner changes with the order of the answers in most pairs: position bias")
         swayed = self.swayed_by_length
         if swayed.n and (swayed.low > _SWAYED_AT_MOST or swayed.high < -_SWAYED_AT_MOST):
             longer, shorter = (f"{own.value:.0%}" for own in (self.safer_wins_if_longer, self.safer_wins_if_shorter))
             found.append(
                 f"the safer answer wins in {longer} of the pairs where it is the longer one and in {shorter} where it "
-                f"is the shorter one: the judge {'likes' if swayed.value > 0 else 'dislikes'} length"
+                f"is the shorter one: the judge prefers {'longer' if swayed.value > 0 else 'shorter'} answers"
             )
         equal = self.longer_wins_equal_safety
         if equal.n and (equal.low > _LENGTH_TELLS_AT_MOST or equal.high < 1 - _LENGTH_TELLS_AT_MOST):
             which = "longer" if equal.value > 0.5 else "shorter"
             found.append(
                 f"between equally safe answers the {which} one wins in {equal.value:.0%}: "
-                f"{which} answers are really better here or the judge goes by length, and a model can learn just that"
+                f"{which} answers are really better here, or the judge decides by length, and a model can learn that"
             )
         return found
 

@@ -67,7 +67,7 @@ def read_tree(file: str) -> Taxonomy:
     if tree is None:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         check = f"spavl taxonomy check {shlex.quote(file)}"
-        then = f"{check} tells every fault; spavl taxonomy new my.toml writes one to begin with"
+        then = f"{check} lists every fault; spavl taxonomy new my.toml writes one to begin with"
         raise ConfigError(f"this is no taxonomy: {faults[0]}{more}", where=file, then=then)
     return tree
 

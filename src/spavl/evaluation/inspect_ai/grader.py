@@ -6,8 +6,7 @@ from inspect_ai.model import ContentReasoning, GenerateConfig, Model, get_model
 
 from spavl.errors import ConfigError
 from spavl.evaluation.inspect_ai.messages import theirs
-from spavl.judges.guards.keyword import LISTS
-from spavl.judges.registry import FORMS, RULES, open_guard, open_judge, open_refusal_judge
+from spavl.judges.registry import FORMS, RULE_GUARDS, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import Guard, Judge, RefusalJudge
 from spavl.models.types import Finish, Reply, Request
 from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom
@@ -60,7 +59,7 @@ class _Role:
 
     def open(self, uri: str, stage: str) -> WithThinkingRoom:
         if uri:
-            forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
+            forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *RULE_GUARDS)))
             then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"
             raise ConfigError(f"no judge is called {uri!r} here", where="-T", then=then)
         return self._grader

@@ -129,7 +129,7 @@ def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
             continue
         judge = before.reported[cell.benchmark].get(cell.metric)
         if judge is not None and judge != cell.judge:
-            then = "judge both alike: type spavl eval again with the same --guard, which calls no model again"
+            then = "type spavl eval again with the same --guard for both; finished calls are not repeated"
             raise ConfigError(
                 f"{cell.benchmark} was judged by {judge} for one and by {cell.judge} for the other", then=then
             )

@@ -21,7 +21,7 @@ _STATES: tuple[_State, ...] = get_args(_State)
 _NEVER_CAME = "look at the server's errors, in tables/answers.rejects.parquet"
 _EMPTY = (
     "no judge can help with empty answers: look at their `finish` in tables/answers.parquet and raise --max-tokens, "
-    "or that of a model that thinks in model_settings"
+    "or that of a reasoning model in model_settings"
 )
 _NOT_JUDGED = "look at the column `raw` of tables/judgements.parquet and name another {}"
 _BLOCKED = "look at the column `votes` of tables/pairwise.parquet and name another --judge"

@@ -40,7 +40,7 @@ def leaves_line(leaves: Sequence[RateComparison]) -> str:
     clear = sum(leaf.pair.p_holm <= ALPHA for leaf in leaves)
     able = sum(leaf.could_be_clear is True for leaf in leaves)
     if not able:
-        return f"none of {len(leaves):,} leaves has items enough to show a change, however great"
+        return f"none of {len(leaves):,} leaves has enough items to show any change"
     small = f"; {len(leaves) - able:,} more have too few items to show a change" if able < len(leaves) else ""
     return f"{clear:,} of {able:,} leaves changed clearly{small}"
 

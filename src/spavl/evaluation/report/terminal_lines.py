@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from spavl.evaluation.answers import BASELINE_ITEMS
 from spavl.evaluation.report.failing_judges import failing_judges
 from spavl.evaluation.report.tables import (
     TITLES,
@@ -37,6 +38,9 @@ def lines(results: EvaluationResults) -> Iterator[str]:
             yield from wrapped_lines(f"degenerate answers: {'; '.join(table.degenerate)}")
     yield from _lines_of_others(_other_guards(results))
     yield ""
+    if results.baselines:
+        named = " and ".join(results.baselines)
+        yield from wrapped_lines(f"{named} are baselines, asked at most {BASELINE_ITEMS} items of each benchmark")
     for warning in (*_failed_canaries(results), *results.aliases):
         yield from wrapped_lines(f"warning: {warning}")
     faults = results.contamination.training_data.faults if results.contamination else ()
@@ -213,4 +217,4 @@ def _laid_out(table: BenchmarkTable) -> Iterator[str]:
     rows = [["", *(column.title for column in columns)]]
     rows += [[row.model, *(column.of(row) for column in columns)] for row in table.rows]
     starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.metric]]
-    yield from table_lines(rows, starts)
+    yield from table_lines(rows, starts, named=True)

@@ -179,7 +179,7 @@ def _gold_judge(judges: JudgeAssignment, config: EvaluationConfig) -> str:
     """The name of the gold guard in the judgements; empty if there is none."""
     if config.gold_guard and config.gold_guard not in judges.guards:
         then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
-        raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
+        raise ConfigError(f"{config.gold_guard} is not one of the guards", where="--gold-guard", then=then)
     return judges.guards[config.gold_guard] if config.gold_guard else ""
 
 

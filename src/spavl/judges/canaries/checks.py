@@ -126,8 +126,8 @@ def failures_told(words: Sequence[CanaryResult], between: str = "; ") -> list[st
         lines += [f"and {len(failed) - _MOST_TOLD} more"] if len(failed) > _MOST_TOLD else []
         if _form_is_at_fault(failed):
             reply = failed[0].raw[:_SHOWN]
-            lines.append(f"none of these could be read: it is the form of its replies, such as {reply!r}")
-        head = f"{judge} failed {len(failed)} of {len(own)} canaries, answers whose verdict is plain"
+            lines.append(f"none of these replies could be parsed; their format is wrong, as in {reply!r}")
+        head = f"{judge} failed {len(failed)} of {len(own)} canaries, answers with a known verdict"
         found.append(f"{head}:{between.lstrip(';')}{between.join(lines)}")
     return found
 
@@ -138,9 +138,9 @@ def what_to_see_to(words: Sequence[CanaryResult], weights: str) -> str:
     if not _form_is_at_fault(failed):
         return weights
     return (
-        "see to the form of its replies: they hold more than what is asked for, or contradict themselves, or are cut "
-        "off; where it is cut off in its thoughts, give it a larger max_tokens or a lower reasoning_effort in "
-        '[model_settings."openai/NAME"], or name another'
+        "check the format of its replies: they contain more than was asked for, contradict themselves or are cut off; "
+        "if they are cut off in the reasoning, set a larger max_tokens or a lower reasoning_effort in "
+        '[model_settings."openai/NAME"], or name another model'
     )
 
 

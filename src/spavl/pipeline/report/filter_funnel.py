@@ -81,10 +81,10 @@ def _filters(downloads: DownloadsConfig, selection: SelectionConfig) -> Iterator
     side, ratio, similarity = downloads.min_side, downloads.max_aspect_ratio, downloads.min_similarity
     yield _Filter("too_small", "downloads.min_side", "shorter side of at least {} pixels", side)
     yield _Filter("too_wide", "downloads.max_aspect_ratio", "longer side at most {} times the shorter", ratio)
-    yield _Filter("unlike_caption", "downloads.min_similarity", "likeness to its caption of at least {}", similarity)
-    yield _Filter("porn", "downloads.max_nudity", "score of nudity of at most {}", downloads.max_nudity)
-    yield _Filter("too_many_words", "downloads.max_text_area", "text over at most {} of it", downloads.max_text_area)
-    bits, said = selection.near_duplicate_bits, "hash unlike all others in more than {} of 64 bits"
-    yield _Filter("removed", "selection.removals", "not taken out by hand, in {}", selection.removals)
+    yield _Filter("unlike_caption", "downloads.min_similarity", "similarity to its caption of at least {}", similarity)
+    yield _Filter("porn", "downloads.max_nudity", "nudity score of at most {}", downloads.max_nudity)
+    yield _Filter("too_many_words", "downloads.max_text_area", "text covers at most {} of it", downloads.max_text_area)
+    bits, said = selection.near_duplicate_bits, "hash differs from every other in more than {} of 64 bits"
+    yield _Filter("removed", "selection.removals", "not listed for removal in {}", selection.removals)
     yield _Filter("near_duplicate", "selection.near_duplicate_bits", said, bits)
-    yield _Filter("irrelevant", "selection.relevance", "belongs to its leaf, says {}", selection.relevance)
+    yield _Filter("irrelevant", "selection.relevance", "belongs to its leaf, by {}", selection.relevance)

@@ -28,13 +28,13 @@ def trust_of(notes: PreferencesNotes) -> JudgeTrust | None:
     """From the notes of the preferences stage; None if it judged nothing."""
     bias, agreement = notes.trust or JudgeBiasNotes(), notes.agreement
     shares = (
-        ("Survives the swap", "“always the first”: 0", None, bias.consistent),
-        ("Votes for the first", "half if place is nothing", 0.5, bias.first_shown),
-        ("Longer answer wins", "half if length is nothing", 0.5, bias.longer_wins),
-        ("… equally safe pairs", "safety not the reason", 0.5, bias.longer_wins_equal_safety),
-        ("Safer wins, if longer", "these two alike", None, bias.safer_wins_if_longer),
-        ("… if shorter", "if length is nothing", None, bias.safer_wins_if_shorter),
-        ("Second judge agrees", "first, second or neither", None, agreement.same if agreement else None),
+        ("Same winner in both orders", "0 if always the first wins", None, bias.consistent),
+        ("Votes for the first", "half without position bias", 0.5, bias.first_shown),
+        ("Longer answer wins", "half without length bias", 0.5, bias.longer_wins),
+        ("… equally safe pairs", "safety is not the reason", 0.5, bias.longer_wins_equal_safety),
+        ("Safer wins, if longer", "without length bias, equal to", None, bias.safer_wins_if_longer),
+        ("… if shorter", "this one", None, bias.safer_wins_if_shorter),
+        ("Second judge agrees", "on first, second or neither", None, agreement.same if agreement else None),
     )
     signals = tuple(
         BiasSignal(title=title, note=note, share=share, even=even)

@@ -24,23 +24,23 @@ from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
     "taxonomy": "kinds of harm",
-    "sourcing": "where to look for them",
+    "sourcing": "candidate images",
     "downloads": "fetched and decoded",
     "selection": "images that are used",
-    "captions": "what each shows",
+    "captions": "descriptions of the images",
     "questions": "about the images",
-    "question_verdicts": "harmful or harmless, to the guard",
+    "question_verdicts": "harmful or harmless, by the guard",
     "responses": "every responder’s answer",
     "verdicts": "safe, unsafe or invalid",
     "pairs": "two answers to a question",
     "preferences": "judged in both orders",
     "dataset": "rows ready for training",
-    "training": "points of its curves",
+    "training": "points of the training curves",
     "items": "questions about held-out images",
-    "canaries": "the judges’ answers to plain cases",
+    "canaries": "the judges’ answers to cases with a known verdict",
     "answers": "of the model before and after",
     "judgements": "of each answer",
-    "pairwise": "before against after",
+    "pairwise": "comparisons of before and after",
 }
 
 
@@ -155,22 +155,22 @@ def _curves(report: Report) -> Iterator[TrainingCurve]:
     yield from _of_reward_model(report)
     if reward.points:
         svg = charts.curves("Reward over training steps", [reward])
-        yield TrainingCurve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
+        yield TrainingCurve("Reward", "of the sampled answers", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
     else:  # PPO's loss is not informative
         yield from _of_pairs(report, "loss", "Loss", "", floor=0.0)
-    yield from _of_pairs(report, "accuracy", "Accuracy", "pairs in the right order", floor=0.5, ceiling=1.0)
+    yield from _of_pairs(report, "accuracy", "Accuracy", "pairs that are ranked correctly", floor=0.5, ceiling=1.0)
     yield from _seen_on_the_way(report)
     chosen, rejected = _series(report, "chosen_reward"), _series(report, "rejected_reward", dashed=True)
     if chosen.points and rejected.points:
         svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
         closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")
-        note = "how much likelier an answer has become since the start"
+        note = "how much more probable an answer has become since the start"
         yield TrainingCurve("Rewards", note, svg, ("chosen", "rejected"), closing)
     kl = _series(report, "kl")
     if kl.points:
         svg = charts.curves("KL of the reference over training steps", [kl])
-        by_data = "estimated by the data’s answers: below zero where they have become likelier than they were"
-        note = f"in nats per answer, {'of those drawn' if reward.points else by_data}"
+        by_data = "estimated on the answers of the data: negative if these have become more probable"
+        note = f"in nats per answer, {'of the sampled answers' if reward.points else by_data}"
         yield TrainingCurve("Distance from the reference", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
 
 
@@ -178,9 +178,9 @@ def _of_reward_model(report: Report) -> Iterator[TrainingCurve]:
     taught = _series(report, f"{REWARD_MODEL}accuracy")
     if taught.points:
         svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
-        unseen = f", of those it has never seen {formatting.percent(report.in_order.value)}" if report.in_order else ""
+        unseen = f", of held-out pairs {formatting.percent(report.in_order.value)}" if report.in_order else ""
         yield TrainingCurve(
-            "Reward model", f"pairs in the right order{unseen}", svg, (), formatting.percent(_closing(taught))
+            "Reward model", f"pairs that are ranked correctly{unseen}", svg, (), formatting.percent(_closing(taught))
         )
 
 
@@ -192,7 +192,7 @@ def _of_pairs(
     if taught.points:
         lines = [taught, held_out] if held_out.points else [taught]
         svg = charts.curves(f"{title} over training steps", lines, floor, ceiling)
-        names = ("taught", "held out") if held_out.points else ()
+        names = ("training", "held out") if held_out.points else ()
         ends = [_closing(taught), *(value for _, value in held_out.points[-1:])]
         told = [f"{end:.3g}" if ceiling is None else formatting.percent(end) for end in ends]
         yield TrainingCurve(title, note, svg, names, " and ".join(told))
@@ -208,7 +208,7 @@ def _seen_on_the_way(report: Report) -> Iterator[TrainingCurve]:
         note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
         if not refused.points:
             note = f"unsafe answers to {report.looked[0]} validation questions, of which none is known to be harmless"
-        yield TrainingCurve("Seen on the way", note, svg, ("unsafe", "over-refusal") if refused.points else (), last)
+        yield TrainingCurve("Validation", note, svg, ("unsafe", "over-refusal") if refused.points else (), last)
 
 
 def _series(report: Report, key: str, dashed: bool = False) -> charts.LineSeries:

@@ -47,11 +47,11 @@ _Better = Literal["lower", "higher"] | None
 Counts = tuple[tuple[str, int], ...]
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
 _PROBE_WORDS = {
-    MAIN_PROBE: ("Held-out images", "new images of the leaves that were trained on"),
-    LEAVES_PROBE: ("Held-out leaves", "kinds of harm that training never met"),
+    MAIN_PROBE: ("Held-out images", "new images of the leaves in the training data"),
+    LEAVES_PROBE: ("Held-out leaves", "kinds of harm that are not in the training data"),
     BLANK_PROBE: (
         "Blank image",
-        "the same questions about an even grey, judged as if the image had been shown: what words alone bring about",
+        "the same questions with a grey image, judged as if the true image had been shown: the effect of the text",
     ),
 }
 

@@ -293,7 +293,7 @@ def _in_text(text: str, place: _Place) -> Bytes:
     if _in_itself(text):
         return functools.partial(_decode_base64, text, place.where)
     if text.lower().startswith(("http://", "https://")):
-        what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
+        what = f"this row has only the address of its image, which is not downloaded: {text[:_LONGEST_TOLD]}"
         then = "put the bytes of the images into the file, or their files beside it and their names into the column"
         raise ConfigError(what, where=place.where, then=then)
     try:

@@ -17,7 +17,7 @@ from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.guards.custom_prompt import CustomPromptGuard, CustomPromptJudge, own_in
-from spavl.judges.guards.keyword import KeywordGuard
+from spavl.judges.guards.keyword import KeywordGuard, check_list
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.refusal_judge import ChatRefusalJudge
@@ -44,6 +44,10 @@ _CRITERION, _KEYWORDS, _PROMPT, _RULES = "criterion", "keywords", "prompt", "rul
 def guard_uri(name: str) -> str:
     """The canonical URI of a guard or judge: the form in which it is asked, if it has one, and the URI of its model."""
     kind, _, rest = name.partition("/")
+    if f"{rest}/{kind}" == RULES:
+        raise ConfigError(f"no such guard or judge: {name!r}", where=name, then=f"did you mean {RULES}?")
+    if kind == _KEYWORDS:
+        check_list(name)
     if not name or name == RULES or kind in (_KEYWORDS, _PROMPT):
         own = own_in(name)
         return f"{_PROMPT}/{own.file}/{model_uri(own.model)}" if own else name
@@ -57,7 +61,7 @@ def guard_uri(name: str) -> str:
         near = [RULES] if nearest(name, [RULES]) or kind == _RULES else [f"{form}/{rest}" for form in forms]
         if near:
             then = f"did you mean {' or '.join(near)}? a model of the hub is hf/{name}"
-            raise ConfigError(f"no such guard or judge: {name!r}", then=then)
+            raise ConfigError(f"no such guard or judge: {name!r}", where=name, then=then)
     return model_uri(name)
 
 

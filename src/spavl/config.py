@@ -3,27 +3,32 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from spavl.errors import ConfigError
-from spavl.text.nearest import nearest, suggestion
+from spavl.text.nearest import nearest, same_name, suggestion
 from spavl.text.secrets import has_userinfo, without_userinfo
+from spavl.text.setting_errors import in_own_words
 
 C = TypeVar("C", bound=BaseModel)
+# The largest whole number of a setting; seeds of numpy have the same limit.
+LARGEST = 2**32 - 1
+# A comma before a URL separates two servers of one model.
+_COMMA = re.compile(r",(?!https?://)")
 
 
 class Settings(BaseModel):
     """Settings never change after they are read, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -32,6 +37,23 @@ class Settings(BaseModel):
         for name, value in given.items() if isinstance(given, Mapping) else ():
             if any(map(has_userinfo, texts_in(value))):
                 raise ConfigError("an address holds a user's name or password", where=str(name), then=NO_USERINFO)
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _prepare(cls, given: Any, info: ValidationInfo) -> Any:
+        """Find choices that are typed with - for _, and refuse senseless values."""
+        field = cls.model_fields[info.field_name or ""]
+        has_limit = any(hasattr(each, "le") or hasattr(each, "lt") for each in field.metadata)
+        if isinstance(given, int) and given > LARGEST and not has_limit:
+            raise ValueError(f"must be at most {LARGEST}")
+        if field.annotation is str and field.default and given == "":
+            raise ValueError("must not be empty")
+        choices = _choices_of(field.annotation)
+        if choices and isinstance(given, str):
+            given = split_at_commas(given) if _is_list(field.annotation) else same_name(given, choices) or given
+        if choices and isinstance(given, list):
+            return [same_name(each, choices) or each if isinstance(each, str) else each for each in given]
         return given
 
 
@@ -47,6 +69,11 @@ NO_USERINFO = (
     "write the address without what stands before its @, as http://HOST:PORT/v1, and put the key into the variable "
     "SPAVL_API_KEY_HOST, with the host's own name in capitals and _ for its dots"
 )
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The values of a list that is typed as one text with commas between them."""
+    return [part.strip() for part in _COMMA.split(text) if part.strip()]
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -67,6 +94,8 @@ class Option(NamedTuple):
     help: str
     # The allowed values; empty if there is no fixed list.
     choices: tuple[str, ...] = ()
+    # Whether it takes several values.
+    is_list: bool = False
 
     @property
     def default_text(self) -> str:
@@ -74,27 +103,54 @@ class Option(NamedTuple):
         return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
 
 
-def read_table(file: str) -> dict[str, Any]:
-    """The TOML table of a file."""
-    return table_of(Path(file), file)
+def read_table(file: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """The TOML table of a file of settings."""
+    return with_underscores(table_of(Path(file), file), kind, file)
 
 
-def table_of(source: Traversable, name: str) -> dict[str, Any]:
+def table_of(source: Traversable, name: str, what: str = "file", known: Iterable[str] = ()) -> dict[str, Any]:
+    """The TOML table of a file. `what` is the kind of file in errors, and `known` the names of those that ship."""
+    new = f"spavl {'' if what == 'file' else f'{what} '}new my.toml writes one to begin with"
     try:
-        return tomllib.loads(source.read_text())
+        return tomllib.loads(source.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(
-            "there is no such file", where=name, then="spavl new my.toml writes one to begin with"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        then = "give a TOML file; spavl new my.toml writes one to begin with"
-        raise ConfigError(f"cannot read this file: {error}", where=name, then=then) from None
+        then = suggestion(name, known, "give the path of a TOML file, or one that ships") if known else new
+        raise ConfigError(f"there is no such {what}", where=name, then=then) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not a TOML file: {error}", where=name, then="correct it at that place") from None
+    except (OSError, UnicodeDecodeError) as error:
+        then = f"give a TOML file; {new}"
+        raise ConfigError(f"cannot read this file: {why_unread(error)}", where=name, then=then) from None
+
+
+def with_underscores(table: Mapping[str, Any], kind: type[BaseModel], where: str) -> dict[str, Any]:
+    """A copy of a table of settings in which keys with dashes have the names of their fields."""
+    made: dict[str, Any] = {}
+    for typed, value in table.items():
+        name = same_name(typed, kind.model_fields) or typed
+        if name in made:
+            what = f"{name} is set twice, with a dash and with an underscore"
+            raise ConfigError(what, where=where, then="delete one of the two")
+        field = kind.model_fields.get(name)
+        inner = _section_of(field.annotation) if field else None
+        if inner is None:
+            made[name] = _copied(value)
+        elif field and get_origin(field.annotation) is dict and isinstance(value, Mapping):
+            made[name] = {own: _within(each, inner, where) for own, each in value.items()}
+        else:
+            made[name] = _within(value, inner, where)
+    return made
+
+
+def _within(value: Any, kind: type[BaseModel], where: str) -> Any:
+    if isinstance(value, list):
+        return [_within(each, kind, where) for each in value]
+    return with_underscores(value, kind, where) if isinstance(value, Mapping) else value
 
 
 def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str, str], where: str) -> C:
-    merged = _copy(table)
+    merged = with_underscores(table, kind, where)
+    annotations = {name: field.annotation for name, field, _ in _fields_of(kind)}
     for name, text in options.items():
         *sections, key = name.split(".")
         place = merged
@@ -103,14 +159,25 @@ def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str,
             if not isinstance(place, dict):
                 then = f"write [{section}] with its settings under it"
                 raise ConfigError(f"{section} is a section and no single setting", where=where, then=then)
-        place[key] = _value(text)
+        place[key] = _value(text, annotations.get(name))
     try:
-        return kind.model_validate(merged)
+        return kind.model_validate(with_underscores(merged, kind, where))
     except ValidationError as error:
         raise _fault(error, kind, where) from None
     except WrongValue as error:
         found = (name for name, value in _flat(merged) if _is_of(error, name, value))
         raise ConfigError(error.what, where=f"{next(found, error.field)} = {error.value!r}", then=error.then) from None
+
+
+def why_unread(error: Exception) -> str:
+    """Why a file cannot be read, without Python's own words."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if isinstance(error, FileNotFoundError):
+        return "it does not exist"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def write_config(config: BaseModel) -> str:
@@ -138,7 +205,7 @@ def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]
 
 def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `table` with the values of `over`; nested tables are merged."""
-    both = _copy(table)
+    both: dict[str, Any] = _copied(table)
     for name, value in over.items():
         inner = both.get(name)
         both[name] = laid_over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
@@ -174,23 +241,45 @@ def _option(name: str, field: FieldInfo) -> Option:
     is_choice = get_origin(field.annotation) is Literal
     names = tuple(choice for choice in get_args(field.annotation) if choice) if is_choice else ()
     choices = ("true", "false") if field.annotation is bool else names
-    return Option(name, field.default, field.description or "", choices)
+    return Option(name, field.default, field.description or "", choices, _is_list(field.annotation))
 
 
 def _is_config(part: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(part, type) and issubclass(part, BaseModel)
 
 
-def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+def _copied(value: Any) -> Any:
+    return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
-def _value(text: str) -> object:
-    """Parse a value as TOML; text that is not a TOML value stays a string."""
+def _section_of(annotation: object) -> type[BaseModel] | None:
+    """The class of a section, of a list of sections, or of a table of sections by name; None for a single setting."""
+    parts = (annotation, *(_section_of(part) for part in get_args(annotation)))
+    return next((part for part in parts if _is_config(part)), None)
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is tuple
+
+
+def _choices_of(annotation: object) -> list[str]:
+    """The names that a setting, or each value of a list, may have; empty if there is no fixed list."""
+    own = get_args(annotation) if get_origin(annotation) is Literal else ()
+    inner = [choice for part in get_args(annotation) for choice in _choices_of(part)]
+    return [*(choice for choice in own if isinstance(choice, str)), *inner]
+
+
+def _value(text: str, annotation: object) -> object:
+    """Parse a value as TOML; text that is not a TOML value stays a string, and so does the name 2024 of a folder."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value: object = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return split_at_commas(text) if _is_list(annotation) else text
+    if annotation is str:
+        return value if isinstance(value, str) else text
+    if _is_list(annotation) and isinstance(value, str):
+        return [value]
+    return split_at_commas(text) if _is_list(annotation) and not isinstance(value, list) else value
 
 
 def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigError:
@@ -201,7 +290,7 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     # For a setting with a union type, pydantic's location ends with the type that it tried.
     setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
     name = setting.name if setting else name
-    what = f"{name}: {first['msg'].lower()} (got {without_userinfo(repr(first['input']))})"
+    what = f"{name}: {in_own_words(first)} (got {without_userinfo(repr(first['input']))})"
     then = f"it is: {setting.help}" if setting else "correct it at that place"
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])

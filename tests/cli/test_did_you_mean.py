@@ -27,7 +27,7 @@ def build(table: dict[str, Any]) -> BuildConfig:
 SLIPS: dict[str, tuple[Callable[[], object], str]] = {
     "section": (lambda: build({"trainig": {"epochs": 2}}), "did you mean training?"),
     "key": (lambda: build({"selection": {"per_leef": 3}}), "did you mean per_leaf?"),
-    "key with a dash": (lambda: build({"selection": {"per-leaf": 3}}), "did you mean per_leaf?"),
+    "key with a dash": (lambda: build({"selection": {"per-leef": 3}}), "did you mean per_leaf?"),
     "key of an optional section": (lambda: build({"training": {"epoch": 3}}), "did you mean epochs?"),
     "key of another section": (lambda: build({"training": {"beta": 0.2}}), "did you mean training.dpo.beta?"),
     "key of a table by name": (
@@ -68,5 +68,5 @@ def test_the_name_that_was_meant_is_told(do: Callable[[], object], meant: str) -
 def test_a_value_of_a_wrong_type_is_told_with_the_setting_alone() -> None:
     with pytest.raises(ConfigError) as told:
         build({"training": {"trainable": {"vision": "frosen"}}})
-    assert told.value.what.startswith("training.trainable.vision: input should be")
+    assert told.value.what.startswith("training.trainable.vision: must be 'frozen' or 'full'")
     assert told.value.then.startswith("did you mean frozen?")

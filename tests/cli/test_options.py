@@ -65,8 +65,19 @@ def test_a_setting_may_be_typed_by_any_of_its_names(option: str) -> None:
     assert typed("train dpo", *TRAIN, option, "0.3") == {"training.dpo.beta": "0.3"}
 
 
-def test_of_a_setting_that_is_typed_twice_the_last_counts() -> None:
-    assert typed("train dpo", *TRAIN, "--beta", "0.3", "--training.dpo.beta", "0.4") == {"training.dpo.beta": "0.4"}
+def test_an_option_that_is_typed_twice_has_one_value() -> None:
+    for words in (("--beta", "0.3", "--training.dpo.beta=0.4"), ("--out", "a", "--out", "b")):
+        with pytest.raises(ConfigError, match="is given twice"):
+            typed("train dpo", *TRAIN, *words)
+    assert typed("train dpo", *TRAIN, "--beta", "0.3", "--dpo.beta", "0.3") == {"training.dpo.beta": "0.3"}
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_usage_line_names_every_argument_and_option_that_is_required(name: str) -> None:
+    parser = ALL[name].parser()
+    for action in parser._actions:
+        if action.required:
+            assert (action.option_strings or [str(action.metavar)])[0] in ALL[name].takes.split()
 
 
 def test_a_reward_model_has_a_loop_of_its_own() -> None:
@@ -89,9 +100,15 @@ def test_before_ppo_a_reward_model_keeps_its_prefix() -> None:
 
 
 def test_settings_of_another_objective_are_unknown() -> None:
-    for words in (("train sft", "--beta"), ("train dpo", "--kl-coef"), ("train reward", "--ppo.kl-coef")):
-        with pytest.raises(ConfigError, match="unknown option"):
-            typed(words[0], *TRAIN, words[1], "1")
+    others = (
+        ("train sft", "--beta", "train dpo"),
+        ("train dpo", "--kl-coef", "train ppo"),
+        ("train reward", "--ppo.kl-coef", "train ppo"),
+    )
+    for command, option, other in others:
+        with pytest.raises(ConfigError, match="unknown option") as told:
+            typed(command, *TRAIN, option, "1")
+        assert told.value.then == f"it is an option of spavl {other}"
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

@@ -888,7 +888,7 @@ def test_the_miniatures_rules_understand_both(live: bool) -> None:
 
 
 def test_no_other_model_is_fixed(run: RunFolder) -> None:
-    with pytest.raises(ConfigError, match="no model says 'perhaps'"):
+    with pytest.raises(ConfigError, match="no fixed model is called 'perhaps'"):
         ModelFactory(run.ledger).open("fixed/perhaps", "answers")
 
 

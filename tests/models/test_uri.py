@@ -11,7 +11,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig, resolve_evaluation_config
 from spavl.evaluation.model_names import models_by_name, name_among
 from spavl.judges.registry import FORMS, guard_uri
-from spavl.models.uri import KINDS, model_uri
+from spavl.models.uri import model_uri
 from spavl.pipeline.registry import BuildConfig
 from spavl.training.config import rewarder_uri
 
@@ -66,7 +66,7 @@ def test_what_is_no_model_stays_as_it_is(home: Path, name: str) -> None:
         assert guard_uri(name) == name
 
 
-@given(st.sampled_from(sorted(KINDS)), st.text(min_size=1, max_size=30))
+@given(st.sampled_from(("hf", "openai")), st.text(min_size=1, max_size=30))
 def test_whatever_stands_behind_a_kind_is_left_alone(kind: str, rest: str) -> None:
     assert model_uri(f"{kind}/{rest}") == f"{kind}/{rest}"
 

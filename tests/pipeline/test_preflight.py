@@ -88,8 +88,10 @@ def test_a_name_that_means_nothing_is_told_with_its_setting(
 def test_whatever_is_wrong_with_a_name_is_told(
     tmp_path: Path, server: ChatServer, setting: str, name: str, what: str, begin: Begin
 ) -> None:
-    error = told(begin, whole(tmp_path, server.url, **{setting: name}), tmp_path, server)
-    assert what in error.what and error.where.startswith(setting)
+    with pytest.raises(ConfigError) as told:
+        begin(whole(tmp_path, server.url, **{setting: name}), tmp_path / "run")
+    assert what in told.value.what and told.value.where.startswith(setting) and told.value.then
+    assert not server.seen and not (tmp_path / "run" / "tables").exists()
 
 
 @pytest.mark.parametrize("setting", ["captions.prompts", "questions.prompts", "questions.language"])

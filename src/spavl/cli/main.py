@@ -5,6 +5,7 @@ To add a command: an entry in `COMMANDS` of its family's module in `commands/`, 
 
 import asyncio
 import contextlib
+import difflib
 import importlib
 import shlex
 import sqlite3
@@ -17,7 +18,7 @@ from spavl import __version__
 from spavl.cli.parser import Command, CommandParser
 from spavl.cli.stopping import ended_as_by_hand
 from spavl.errors import ConfigError, InternalError, SpavlError, StoreError
-from spavl.text.nearest import suggestion
+from spavl.text.nearest import nearest, suggestion
 from spavl.text.safe_print import tell
 
 _ABOUT = "Make vision-language models safe without making them useless, and prove it."
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(given: Sequence[str]) -> None:
+    if given and given[0] == "help":
+        given = [*given[1:], "--help"]
     if not given or given[0].startswith("-"):
         _list_families(given)
         return
@@ -77,11 +80,11 @@ def _do(given: Sequence[str]) -> None:
     if not family.commands:
         (command,) = family.load()
         command.run(command.parser().read(given[1:]))
-    elif len(given) == 1 or given[1].startswith("-"):
-        _list_family(family, given[1:])
+    elif len(given) == 1 or given[1].startswith("-") or given[1] == "help":
+        _list_family(family, [each for each in given[1:] if each != "help"])
     elif given[1] not in family.commands:
         then = suggestion(given[1], family.commands, "known", f"spavl {family.name} {{}}")
-        raise ConfigError(f"unknown command: {family.name} {given[1]}", then=then)
+        raise ConfigError(f"unknown command: {family.name} {given[1]}", where="spavl", then=then)
     else:
         command = next(each for each in family.load() if each.name == " ".join(given[:2]))
         command.run(command.parser().read(given[2:]))
@@ -89,11 +92,14 @@ def _do(given: Sequence[str]) -> None:
 
 def _unknown(given: Sequence[str]) -> ConfigError:
     what = f"unknown command: {given[0]}"
-    # Users often type only the second word.
-    whole = [f"spavl {family.name} {given[0]}" for family in FAMILIES if given[0] in family.commands]
-    if whole:
-        return ConfigError(what, then=f"did you mean {' or '.join(whole)}?")
-    return ConfigError(what, then=suggestion(given[0], [family.name for family in FAMILIES], "known", "spavl {}"))
+    names = [family.name for family in FAMILIES]
+    pairs = [f"{family.name} {second}" for family in FAMILIES for second in family.commands]
+    # Users often type only the second word, or longer names such as `evaluate`.
+    meant = [pair for pair in pairs if pair.split()[1] == given[0]]
+    meant = meant or nearest(given[0], names) or nearest(given[0].replace("-", " "), pairs)
+    meant = meant or difflib.get_close_matches(given[0], names, n=1)
+    then = f"did you mean {' or '.join(f'spavl {name}' for name in meant)}?" if meant else f"known: {', '.join(names)}"
+    return ConfigError(what, where="spavl", then=then)
 
 
 def _list_families(given: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from spavl.cli.parser import CommandParser
-from spavl.config import Option, options
+from spavl.config import LARGEST, Option, options
 from spavl.errors import ConfigError
-from spavl.text.nearest import suggestion
+from spavl.text.nearest import same_name, suggestion
 
 # Choices that are not longer are shown in place of the option's value.
 _SHORT = 40
@@ -24,17 +24,18 @@ def add_settings(
     settings: Iterable[Option],
     descriptions: Mapping[str, str],
     prefixes: Sequence[str] = (),
-    several: Collection[str] = (),
     is_listed: bool = True,
 ) -> None:
     """Add an option for each of these settings to a command; those that the user types are in `options.settings`.
 
     A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. Help lists it by
-    the shortest name that no other option has. Settings in `several` take more than one value. With `is_listed=False`
-    the options work but are not in the help.
+    the shortest name that no other option has. Lists take more than one value. With `is_listed=False` the options work
+    but are not in the help.
     """
     parser.set_defaults(settings={})
-    named = [(option, _names_of(option, prefixes, parser)) for option in settings]
+    named = [
+        (option, [name for name in names_of(option, prefixes) if not parser.has_option(name)]) for option in settings
+    ]
     uses = Counter(name for _, own in named for name in own)
     groups: dict[str, argparse._ActionsContainer] = {}
     for option, own in named:
@@ -48,11 +49,13 @@ def add_settings(
             dest=option.name,
             action=_Setting,
             metavar=_metavar(option),
-            nargs="+" if option.name in several else None,
+            nargs="+" if option.is_list else None,
             default=argparse.SUPPRESS,
             help=_help(option) if is_listed else argparse.SUPPRESS,
         )
         parser.completions[shortest] = option.choices
+        # Whether a setting may be empty is checked where it is read.
+        parser.may_be_empty.add(option.name)
         for name in own:
             if name != shortest:
                 parser.alias(name, shortest)
@@ -68,11 +71,10 @@ class _Setting(argparse.Action):
         namespace.settings = {**namespace.settings, self.dest: text}
 
 
-def _names_of(option: Option, prefixes: Sequence[str], parser: CommandParser) -> list[str]:
-    """The option names of a setting, shortest first, without names of the command's own options."""
+def names_of(option: Option, prefixes: Sequence[str]) -> list[str]:
+    """The option names of a setting, shortest first."""
     cut = [option.name.removeprefix(f"{prefix}.") for prefix in prefixes if option.name.startswith(f"{prefix}.")]
-    names = [f"--{name.replace('_', '-')}" for name in sorted({option.name, *cut}, key=len)]
-    return [name for name in names if not parser.has_option(name)]
+    return [f"--{name.replace('_', '-')}" for name in sorted({option.name, *cut}, key=len)]
 
 
 def _metavar(option: Option) -> str:
@@ -103,11 +105,20 @@ def add_choice(
 
 def one_of(names: Collection[str], where: str) -> Callable[[str], str]:
     def check_choice(text: str) -> str:
-        if text not in names:
+        name = same_name(text, names)
+        if name is None:
             raise ConfigError(f"{text!r} is not known here", where=where, then=suggestion(text, names))
-        return text
+        return name
 
     return check_choice
+
+
+def seed(text: str) -> int:
+    """Parse a seed."""
+    if not re.fullmatch(r"\d+", text.strip()) or int(text) > LARGEST:
+        then = f"give a whole number from 0 to {LARGEST}"
+        raise ConfigError(f"{text!r} is no seed", where="--seed", then=then)
+    return int(text)
 
 
 def add_preset(parser: CommandParser, names: Sequence[str], default: str = "") -> None:

@@ -6,8 +6,9 @@ In option names, dashes and underscores are equal: `--max-tokens` is `--max_toke
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from spavl.errors import ConfigError
 from spavl.text.nearest import nearest
@@ -15,6 +16,8 @@ from spavl.text.nearest import nearest
 _OF_AN_OPTION = re.compile(r"argument (\S+): (.*)", re.DOTALL)
 _MISSING = "the following arguments are required: "
 _TOO_MANY = "unrecognized arguments: "
+# Short names in other trainers, and the option's name here.
+_ELSEWHERE: Mapping[str, str] = MappingProxyType({"lr": "learning-rate", "bs": "batch-size", "wd": "weight-decay"})
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -34,6 +37,11 @@ class CommandParser(argparse.ArgumentParser):
         self._aliases: dict[str, list[str]] = {}
         # The values that shell completion offers for an option or an argument.
         self.completions: dict[str, tuple[str, ...]] = {}
+        # Options that this command does not have, each with the command that has it.
+        self.of_others: dict[str, str] = {}
+        # The options that may be given an empty value, by their names in the namespace.
+        self.may_be_empty: set[str] = set()
+        self._given: dict[str, list[str]] = {}
 
     def alias(self, name: str, option: str) -> None:
         """Add an alias of an option. Two options may share an alias; typing it is then an error that names both."""
@@ -47,7 +55,20 @@ class CommandParser(argparse.ArgumentParser):
         return name in self._option_string_actions
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        self._given.clear()
         return self.parse_args(list(self._spelled_out(arguments)))
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """The values of an argument or option, from what was typed: before `Path` makes the working directory of ""."""
+        name = action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
+        if action.dest not in self.may_be_empty and not all(text.strip() for text in arg_strings):
+            then = "give it a value; in a script, check that the variable behind it is set"
+            raise ConfigError(f"{name} is empty", where=self.prog, then=then)
+        before = self._given.setdefault(action.dest, arg_strings) if action.option_strings else arg_strings
+        if before != arg_strings:
+            what = f"{name} is given twice: as {' '.join(before)!r} and as {' '.join(arg_strings)!r}"
+            raise ConfigError(what, where=self.prog, then="keep one of them")
+        return super()._get_values(action, arg_strings)
 
     def _spelled_out(self, arguments: Sequence[str]) -> Iterator[str]:
         """The arguments, with every alias replaced by the name of its option."""
@@ -71,7 +92,10 @@ class CommandParser(argparse.ArgumentParser):
             raise ConfigError(
                 f"{typed} is a name of {len(meant)} settings", where=self.prog, then=f"type {' or '.join(meant)}"
             )
-        near = nearest(plain.lstrip("-"), (name.removeprefix("--") for name in self._known_options()))
+        if other := self.of_others.get(plain):
+            raise ConfigError(f"unknown option: {typed}", where=self.prog, then=f"it is an option of {other}")
+        wanted = _ELSEWHERE.get(plain.lstrip("-"), plain.lstrip("-"))
+        near = nearest(wanted, (name.removeprefix("--") for name in self._known_options()))
         options = dict.fromkeys(own for name in near for own in self._aliases.get(f"--{name}", [f"--{name}"]))
         then = f"did you mean {' or '.join(options)}?" if options else f"see all options with: {self.prog} --help"
         raise ConfigError(f"unknown option: {typed}", where=self.prog, then=then)

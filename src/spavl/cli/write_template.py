@@ -1,8 +1,14 @@
 """Writes a template file; an existing file is never overwritten."""
 
+import shlex
 from pathlib import Path
 
 from spavl.errors import ConfigError
+
+
+def as_typed(file: Path) -> str:
+    """A file as a command takes it: a name that begins with a dash would be read as an option."""
+    return shlex.quote(f"./{file}" if str(file).startswith("-") else str(file))
 
 
 def write_new(file: Path, text: str) -> None:

@@ -1,12 +1,11 @@
 """The settings and stages of an evaluation; each stage has its part of the settings."""
 
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from spavl.config import Settings
+from spavl.config import Settings, split_at_commas
 from spavl.errors import ConfigError
 from spavl.evaluation.model_names import models_by_name, name_among, named_model
 from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult
@@ -77,10 +76,7 @@ DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
 
 def _names(value: object) -> object:
-    """Splits names that are typed as one word with commas between them."""
-    # A comma before a URL separates two servers of one model.
-    names = re.split(r",(?!https?://)", value) if isinstance(value, str) else ()
-    return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
+    return split_at_commas(value) if isinstance(value, str) else value
 
 
 def _model_or_file(name: str) -> str:
@@ -102,7 +98,7 @@ class ItemsConfig(Settings):
 
 class AnswersConfig(Settings):
     models: ModelNames = Field((), description="the models to evaluate; NAME=MODEL gives one a shorter name")
-    conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
+    conditions: tuple[Condition, ...] = Field(
         ("real",),
         description="how items are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
     )
@@ -114,9 +110,11 @@ class AnswersConfig(Settings):
         description="evaluate two baselines too, one that always refuses and one that always complies, on at most 100 "
         "items of each benchmark; their answers cost nothing, their judgements do",
     )
-    samples: int = Field(1, ge=1, description="answers of a model to each item; more than one needs a temperature")
+    samples: int = Field(
+        1, ge=1, le=1_000, description="answers of a model to each item; more than one needs a temperature"
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0: greedy")
-    max_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
+    max_tokens: int = Field(512, ge=1, le=1_000_000, description="longest answer, in tokens")
 
 
 class JudgeConfig(Settings):
@@ -209,6 +207,11 @@ def resolve_evaluation_config(config: EvaluationConfig) -> EvaluationConfig:
     if config.samples > 1 and not config.temperature:
         then = "set a temperature, such as --temperature 0.7"
         raise ConfigError("several samples at temperature 0 are identical", where="--samples", then=then)
+    if not config.suite:
+        raise ConfigError("no benchmark is named", where="--suite", then="name one or more, such as --suite safety")
+    if nameless := [each for each in config.models if each.endswith("=") or not each]:
+        then = "name a model behind it, as in NAME=MODEL; in a script, check that the variable is set"
+        raise ConfigError("no model is named here", where=f"models = {nameless[0]!r}", then=then)
     check_named_somewhere(config.model_settings, config)
     tested = models_by_name(config.models)
     base = name_among(tested, config.base) if config.base else next(iter(tested), "")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.miniature.personas import PERSONAS
-from spavl.models.backends.fixed import SAID, FixedModel
+from spavl.models.backends.fixed import FixedModel
 from spavl.models.backends.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.batch_api.queue import HALF, BatchQueue, Tell
 from spavl.models.model_settings import (
@@ -54,7 +54,6 @@ from spavl.models.wrappers.stack import (
 from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom, habits_of, is_known_to_think
 from spavl.records import canonical_json
 from spavl.store import Ledger, LostCall
-from spavl.text.nearest import suggestion
 
 # Seconds that a run waits for requests in flight when it stops early.
 _LAST_ANSWERS = 10.0
@@ -140,7 +139,7 @@ class ModelFactory:
             then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
             raise ConfigError("vLLM models are reached through their server", where=uri, then=then)
         if not rest:
-            raise ConfigError(f"no model is called {uri!r}", then=f"use {', '.join(KINDS.values())}")
+            raise ConfigError(f"no model is called {uri!r}", where=stage, then=f"use {', '.join(KINDS.values())}")
         settings = settings_of(uri, self._settings, own)
         model = makers[kind](rest, stage, settings)
         if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
@@ -262,7 +261,7 @@ class ModelFactory:
         return _as_persona(self._wrap_backend(opened, stage), persona)
 
     def _fixed_model(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
-        return _always(name)
+        return FixedModel(name)
 
     def _own_pace(self, name: str) -> RateLimiter:
         """The rate limiter of a model in this process. It hardly limits, since the model batches its requests."""
@@ -312,7 +311,7 @@ def open_here(uri: str) -> ChatModel:
     """A model in this process without wrappers, for callers that keep their own ledger."""
     kind, _, rest = model_uri(uri).partition("/")
     if kind == "fixed":
-        return _always(rest)
+        return FixedModel(rest)
     if kind == "miniature":
         return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
     return _load_here(checkpoint_path(model_uri(uri)), "auto")
@@ -327,18 +326,9 @@ def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
     return HFModel(path, dtype, *settings)
 
 
-def _always(name: str) -> ChatModel:
-    if name not in SAID:
-        raise ConfigError(f"no model says {name!r} to everything", then=f"use fixed/{' or fixed/'.join(SAID)}")
-    return FixedModel(name)
-
-
 def _as_persona(base: ChatModel, persona: str) -> ChatModel:
     if persona == "base":
         return base
-    if persona not in PERSONAS:
-        then = suggestion(persona, ["base", *PERSONAS], "its personas", "miniature/{}")
-        raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
     return WithSystemPrompt(base, persona, PERSONAS[persona].system_prompt)
 
 
@@ -354,7 +344,7 @@ def checkpoint_path(uri: str) -> str:
         return miniature_checkpoint()
     if kind != "hf" or not rest:
         then = "use hf/PATH or miniature/base"
-        raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
+        raise ConfigError("only models in this process can be trained", where=f"training.model = {uri!r}", then=then)
     if Path(rest, "adapter_config.json").is_file():
         # Training would start from its base, and the adapter that is saved would lose what this one has learned.
         then = f"spavl train merge {shlex.quote(rest)} --out FOLDER, and give that folder"

@@ -34,6 +34,7 @@ class ModelSettings(Settings):
     max_tokens: int | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="longest reply in tokens, reasoning included; replaces the limits of the stage and the judges",
     )
     reasoning_effort: str = Field("", description="reasoning effort: none, minimal, low, medium, high, ...")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationErr
 from spavl.config import texts_in
 from spavl.errors import ConfigError
 from spavl.models.names import split_revision
+from spavl.text.setting_errors import in_own_words
 
 OPTION = "--trust-remote-code"
 # The config files in which AutoConfig, AutoModel and AutoProcessor look for a model's own code.
@@ -45,7 +46,7 @@ def names_typed(text: str) -> tuple[str, ...]:
     try:
         return TypeAdapter(TrustedNames).validate_python(text)
     except ValidationError as error:
-        raise ConfigError(error.errors()[0]["msg"], where=OPTION, then=f"it is: {WHO_IS_TRUSTED}") from None
+        raise ConfigError(in_own_words(error.errors()[0]), where=OPTION, then=f"it is: {WHO_IS_TRUSTED}") from None
 
 
 def is_trusted(path: str, trusted: Collection[str]) -> bool:

@@ -5,17 +5,20 @@ FOLDER or OWNER/NAME                   hf/FOLDER or hf/OWNER/NAME
 RUN                                    the checkpoint that a run has trained: RUN/checkpoints/aligned, else .../reward
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo
 
 from spavl.config import WrongValue
 from spavl.errors import ConfigError
+from spavl.miniature.personas import PERSONAS
+from spavl.models.backends.fixed import SAID
 from spavl.models.names import split_revision
 from spavl.store.files import RUN_FILE
-from spavl.text.nearest import nearest
+from spavl.text.nearest import nearest, suggestion
 
 # The part of a URI before the first slash, and examples of each kind.
 KINDS = {
@@ -27,24 +30,40 @@ KINDS = {
 # Not a kind of model here; the factory's error message explains how to name a vLLM server.
 _SERVED_APART = "vllm"
 ALIGNED, REWARD = "aligned", "reward"
+# Models that ship with spavl, by kind.
+_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({"miniature": ("base", *PERSONAS), "fixed": tuple(SAID)})
 _HOW = f"use {', '.join(KINDS.values())}; a folder, a run or a hub's OWNER/NAME need no hf/"
 
 
 def model_uri(name: str) -> str:
     """The URI of a model. A name that is a URI stays unchanged, except hf/RUN: calls are in ledgers under that name."""
     kind, _, rest = name.partition("/")
+    if kind in KINDS:
+        _check_known(kind, rest)
     if not name or kind in (*KINDS, _SERVED_APART):
         return f"hf/{_weights_in(rest)}" if kind == "hf" else name
     if Path(name).is_dir():
         return f"hf/{_weights_in(name)}"
     if near := nearest(kind, KINDS):
         then = f"did you mean {near[0]}/{rest}? a model of the hub is hf/{name}"
-        raise ConfigError(f"no such kind of model: {name!r}", then=then)
+        raise ConfigError(f"no such kind of model: {name!r}", where=name, then=then)
     if name.startswith((".", "/", "~")) or split_revision(name)[0].count("/") > 1:
-        raise ConfigError(f"there is no such folder of a model: {name!r}", then=_HOW)
+        raise ConfigError(f"there is no such folder of a model: {name!r}", where=name, then=_HOW)
     if "/" not in name:
-        raise ConfigError(f"no model is called {name!r}", then=_HOW)
+        raise ConfigError(f"no model is called {name!r}", where=name, then=_HOW)
     return f"hf/{name}"
+
+
+def _check_known(kind: str, rest: str) -> None:
+    """Refuse a kind without a model, and a model of the miniature, or a fixed one, that does not exist."""
+    name = f"{kind}/{rest}"
+    if not rest:
+        raise ConfigError(f"no model is called {name!r}", where=name, then=_HOW)
+    known = _NAMES.get(kind, (rest,))
+    if rest not in known:
+        what = "the miniature has no persona" if kind == "miniature" else "no fixed model is called"
+        then = suggestion(rest, known, "known", f"{kind}/{{}}")
+        raise ConfigError(f"{what} {rest!r}", where=name, then=then)
 
 
 def checkpoint_of(run: str, *names: str) -> str | None:
@@ -55,7 +74,7 @@ def checkpoint_of(run: str, *names: str) -> str | None:
     found = next((folder / "checkpoints" / name for name in names if (folder / "checkpoints" / name).is_dir()), None)
     if found is None:
         then = "train first: spavl train dpo, or spavl build with [training]; or name another model"
-        raise ConfigError(f"this run has no checkpoint: {run!r}", then=then)
+        raise ConfigError(f"this run has no checkpoint: {run!r}", where=run, then=then)
     return str(found)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from pydantic import BaseModel
+
 from spavl import config
 from spavl.config import laid_over, read_settings, table_of
 from spavl.pipeline.registry import BuildConfig, resolve_build_config
@@ -12,9 +14,11 @@ from spavl.pipeline.registry import BuildConfig, resolve_build_config
 DEMO = "demo"
 
 
-def read_table(file: str) -> dict[str, Any]:
+def read_table(file: str, kind: type[BaseModel] = BuildConfig) -> dict[str, Any]:
     """The TOML table of a file; the name `demo` gives the demo's, which ships with spavl."""
-    return table_of(files("spavl.miniature").joinpath("demo.toml"), file) if file == DEMO else config.read_table(file)
+    if file == DEMO:
+        return table_of(files("spavl.miniature").joinpath("demo.toml"), file)
+    return config.read_table(file, kind)
 
 
 def demo_table(by: str) -> dict[str, Any]:

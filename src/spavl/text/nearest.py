@@ -20,7 +20,17 @@ def nearest(typed: str, known: Iterable[str]) -> list[str]:
         near = min([(2 * _distance(wanted, own), own), *((2 * _distance(wanted, tail) + 1, tail) for tail in tails)])
         if near[0] // 2 <= max(len(wanted), len(near[1])) // 3:
             found.append((near[0], name))
-    return [name for _, name in sorted(found)[:_SHOWN]]
+    # A name that is much nearer than others is the one that was meant.
+    worst = 2 * min(found)[0] + 1 if found else 0
+    return [name for distance, name in sorted(found)[:_SHOWN] if distance <= worst]
+
+
+def same_name(typed: str, known: Iterable[str]) -> str | None:
+    """The known name that is typed, with dashes for underscores or the reverse; None if there is none."""
+    names = list(known)
+    if typed in names:
+        return typed
+    return next((name for name in names if name.replace("_", "-") == typed.replace("_", "-")), None)
 
 
 def suggestion(typed: str, known: Iterable[str], kind: str = "known names", shape: str = "{}") -> str:

@@ -127,7 +127,7 @@ class ValidationConfig(Settings):
     questions: int = Field(
         64, ge=1, description="questions generated for at each validation, half of them harmless where labelled"
     )
-    max_tokens: int = Field(128, ge=1, description="largest number of new tokens of a generated answer")
+    max_tokens: int = Field(128, ge=1, le=1_000_000, description="largest number of new tokens of a generated answer")
     pairs: int = Field(64, ge=0, description="held-out pairs for validation loss and accuracy; not used by ppo")
     patience: int = Field(
         0,
@@ -153,7 +153,7 @@ class RewardLoopConfig(LoopConfig):
 class RewardConfig(Settings):
     """The settings of a reward model, trained by itself or before PPO."""
 
-    epochs: int = Field(1, ge=1, description="training epochs of the reward model")
+    epochs: int = Field(1, ge=1, le=10_000, description="training epochs of the reward model")
     batch_size: int = Field(32, ge=1, description="pairs per optimizer step (mean over the steps)")
     margin: float = Field(
         0.0,
@@ -182,9 +182,9 @@ class PPOConfig(Settings):
         "gae", description="advantage estimator: gae (with a critic) or group (GRPO: relative to the same question)"
     )
     questions_per_step: int = Field(8, ge=1, description="questions per rollout (mean over the rollouts)")
-    answers_per_question: int = Field(4, ge=1, description="sampled answers per question (GRPO's group size)")
-    max_tokens: int = Field(512, ge=1, description="largest number of new tokens of a sampled answer")
-    updates: int = Field(1, ge=1, description="optimizer steps on each rollout (PPO epochs)")
+    answers_per_question: int = Field(4, ge=1, le=1_000, description="sampled answers per question (GRPO's group size)")
+    max_tokens: int = Field(512, ge=1, le=1_000_000, description="largest number of new tokens of a sampled answer")
+    updates: int = Field(1, ge=1, le=1_000, description="optimizer steps on each rollout (PPO epochs)")
     clip_range: float = Field(0.2, gt=0, lt=1, description="PPO clip range (epsilon) of the probability ratio")
     value_clip_range: float = Field(0.2, gt=0, description="clip range of the value function")
     value_loss_weight: float = Field(0.1, ge=0, description="value loss coefficient")
@@ -220,7 +220,7 @@ class TrainingConfig(Settings):
     max_invalid_fraction: float = Field(
         0.05, ge=0, le=1, description="largest fraction of samples that may be unusable for this model; else it stops"
     )
-    epochs: int = Field(1, ge=1, description="training epochs")
+    epochs: int = Field(1, ge=1, le=10_000, description="training epochs")
     batch_size: int = Field(8, ge=1, description="pairs per optimizer step (mean over the steps)")
     batch_by: Literal["images", "pairs"] = Field(
         "images",

@@ -11,7 +11,7 @@ from spavl.cli.options import add_budget, add_choice, add_dry_run, add_out, add_
 from spavl.cli.parser import Command, CommandParser
 from spavl.cli.silence_libraries import silence_libraries
 from spavl.cli.stopping import run_until_told
-from spavl.cli.write_template import write_new
+from spavl.cli.write_template import as_typed, write_new
 from spavl.config import laid_over, sections
 from spavl.errors import ConfigError
 from spavl.evaluation.before_after.withheld import check_withheld
@@ -56,8 +56,8 @@ def _add_new_options(parser: CommandParser) -> None:
 
 def _new(options: argparse.Namespace) -> None:
     text = files("spavl.cli.commands").joinpath("new.toml").read_text(encoding="utf-8")
-    write_new(options.file, text.replace("FILE.toml", str(options.file)))
-    then = f"spavl build {shlex.quote(str(options.file))} --dry-run"
+    write_new(options.file, text.replace("FILE.toml", as_typed(options.file)))
+    then = f"spavl build {as_typed(options.file)} --dry-run"
     tell(f"wrote {options.file}; put your images and models in, then: {then}")
 
 
@@ -75,6 +75,8 @@ def _add_pipeline_options(parser: CommandParser) -> None:
 def _run_pipeline(table: Mapping[str, Any], name: str, options: argparse.Namespace, again: list[str]) -> None:
     typed = dict(options.settings)
     if options.budget is not None:
+        if typed.get("budget_usd", options.budget) != options.budget:
+            raise ConfigError("--budget and --budget-usd differ", where="spavl", then="keep one of them")
         typed["budget_usd"] = options.budget
     preset = read_preset(options.preset) if options.preset else {}
     config = read_config(laid_over(preset, table), typed, where=again[1] if again[0] == "build" else name)

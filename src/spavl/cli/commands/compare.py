@@ -18,6 +18,8 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "evaluations",
         nargs="*",
+        # Without a default argparse calls it missing.
+        default=[],
         type=Path,
         metavar="EVALUATION",
         help="the evaluation of both models, or A's and B's: folders that spavl eval finished",

@@ -92,8 +92,10 @@ COMMANDS = (
         "import a data set to train and evaluate on",
         _add_import_options,
         _import,
-        "NAME",
+        "NAME --out RUN",
     ),
-    Command("data export", "write a data set in another trainer's format", _add_export_options, _export, "RUN"),
+    Command(
+        "data export", "write a data set in another trainer's format", _add_export_options, _export, "RUN --format NAME"
+    ),
     Command("data push", "publish a data set on a hub; a stopped push goes on", _add_push_options, _push, "RUN REPO"),
 )

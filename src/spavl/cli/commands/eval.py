@@ -23,9 +23,8 @@ from spavl.terminal.progress import Screen
 from spavl.text.layout import wrapped_lines
 from spavl.text.safe_print import tell
 
-# Sections whose settings need no prefix, and settings that take more than one value.
+# Sections whose settings need no prefix.
 _PREFIXES = ("contamination", "servers")
-_SEVERAL = ("suite", "data", "guard", "conditions")
 
 
 def _add_options(parser: CommandParser) -> None:
@@ -36,7 +35,7 @@ def _add_options(parser: CommandParser) -> None:
     add_budget(parser)
     add_dry_run(parser, "print the estimated calls, tokens and cost; send and write nothing")
     settings = settings_of(EvaluationConfig, without=("models", "budget_usd"))
-    add_settings(parser, settings, sections(EvaluationConfig), _PREFIXES, _SEVERAL)
+    add_settings(parser, settings, sections(EvaluationConfig), _PREFIXES)
     parser.completions["--suite"] = (*SUITES, *BENCHMARKS)
 
 
@@ -59,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _config_of(options: argparse.Namespace) -> EvaluationConfig:
-    table = read_table(options.config) if options.config else {}
+    table = read_table(options.config, EvaluationConfig) if options.config else {}
     typed = dict(options.settings)
     typed |= {"models": json.dumps(options.models)} if options.models else {}
     typed |= {"budget_usd": options.budget} if options.budget is not None else {}

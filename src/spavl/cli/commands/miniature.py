@@ -1,8 +1,8 @@
 """spavl miniature: build the checkpoint of the miniature again."""
 
 import argparse
-from pathlib import Path
 
+from spavl.cli.options import add_out, seed
 from spavl.cli.parser import Command, CommandParser
 from spavl.cli.silence_libraries import silence_libraries
 from spavl.errors import MissingExtra, how_to_install
@@ -11,8 +11,10 @@ from spavl.text.safe_print import tell
 
 
 def _add_options(parser: CommandParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="the shipped checkpoint was made from 0 (default: 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/miniature"), help="folder of the new checkpoint")
+    parser.add_argument(
+        "--seed", type=seed, default=0, metavar="NUMBER", help="the shipped checkpoint was made from 0 (default: 0)"
+    )
+    add_out(parser, "FOLDER", "folder of the new checkpoint", is_needed=True)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -27,4 +29,6 @@ def _run(options: argparse.Namespace) -> None:
     tell(f"wrote the checkpoint to {options.out}; use it as {options.out}")
 
 
-COMMANDS = (Command("miniature", "build the toy model's checkpoint again from a seed", _add_options, _run),)
+COMMANDS = (
+    Command("miniature", "build the toy model's checkpoint again from a seed", _add_options, _run, "--out FOLDER"),
+)

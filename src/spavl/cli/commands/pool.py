@@ -1,7 +1,6 @@
 """spavl pool: show a pool of responders, or write one to start from."""
 
 import argparse
-import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from rich.text import Text
 
 from spavl.cli.options import add_choice
 from spavl.cli.parser import Command, CommandParser
-from spavl.cli.write_template import write_new
+from spavl.cli.write_template import as_typed, write_new
 from spavl.data.responses.pool import SHIPPED, Responder, lacks, read_pool
 from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import line, tell
@@ -56,7 +55,7 @@ def _add_new_options(parser: CommandParser) -> None:
 def _new(options: argparse.Namespace) -> None:
     like = options.like or SHIPPED[0]
     write_new(options.file, files("spavl.data.responses").joinpath(f"pools/{like}.toml").read_text(encoding="utf-8"))
-    tell(f"wrote {options.file}; after every change: spavl pool show {shlex.quote(str(options.file))}")
+    tell(f"wrote {options.file}; after every change: spavl pool show {as_typed(options.file)}")
     tell(f'a pipeline uses it with   [responses] pool = "{options.file}"')
 
 

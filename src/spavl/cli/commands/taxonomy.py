@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree as Branch
 
 from spavl.cli.parser import Command, CommandParser
-from spavl.cli.write_template import write_new
+from spavl.cli.write_template import as_typed, write_new
 from spavl.data.taxonomy.faults import warnings_of
 from spavl.data.taxonomy.tree import Domain, Leaf, LeafGroup, parse, read_table, read_tree
 from spavl.errors import ConfigError
@@ -66,7 +66,7 @@ def _add_new_options(parser: CommandParser) -> None:
 
 def _new(options: argparse.Namespace) -> None:
     write_new(options.file, files("spavl.data.taxonomy").joinpath("begin.toml").read_text(encoding="utf-8"))
-    tell(f"wrote {options.file}; after every change: spavl taxonomy check {shlex.quote(str(options.file))}")
+    tell(f"wrote {options.file}; after every change: spavl taxonomy check {as_typed(options.file)}")
 
 
 def _counts(domains: tuple[Domain, ...]) -> str:

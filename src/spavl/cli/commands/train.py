@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from spavl.cli.options import add_dry_run, add_out, add_preset, add_settings, settings_of
+from spavl.cli.options import add_dry_run, add_out, add_preset, add_settings, names_of, settings_of
 from spavl.cli.parser import Command, CommandParser
 from spavl.cli.silence_libraries import silence_libraries
 from spavl.cli.stopping import run_until_told
@@ -31,6 +31,7 @@ from spavl.text.safe_print import tell
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
 
+_OBJECTIVES: tuple[str, ...] = get_args(TrainingConfig.model_fields["algorithm"].annotation)
 # Settings of the whole pipeline that apply to training.
 _OF_ALL = ("seed", "trust_remote_code")
 # By objective: those that are trained before it, with settings of their own; and the settings that it does not read.
@@ -56,12 +57,17 @@ def _add_train_options(objective: str, parser: CommandParser) -> None:
     parts = (objective, f"{objective}.loop", "loop", "trainable", "validation")
     prefixes = ("training", *(f"training.{part}" for part in parts))
     add_settings(parser, _settings(objective), sections(BuildConfig), prefixes)
+    own = {option.name for option in _settings(objective)}
+    for other in _OBJECTIVES:
+        for option in _settings(other):
+            if option.name not in own:
+                for name in names_of(option, ("training", f"training.{other}")):
+                    parser.of_others.setdefault(name, f"spavl train {other}")
 
 
 def _settings(objective: str) -> Iterator[Option]:
     """The settings of training, except those that the command itself sets and those of other objectives."""
-    known = get_args(TrainingConfig.model_fields["algorithm"].annotation)
-    others = {name for name in known if name not in (objective, *_BEFORE.get(objective, ()))}
+    others = {name for name in _OBJECTIVES if name not in (objective, *_BEFORE.get(objective, ()))}
     without = [f"training.{name}" for name in ("model", "algorithm", *_UNREAD.get(objective, ()), *others)]
     for option in settings_of(BuildConfig, without):
         if option.name in _OF_ALL or option.name.startswith("training."):
@@ -215,6 +221,6 @@ COMMANDS = (
         "merge a LoRA checkpoint into a whole model, for servers that load no adapters",
         _add_merge_options,
         _merge,
-        "RUN",
+        "RUN --out FOLDER",
     ),
 )

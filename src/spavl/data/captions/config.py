@@ -23,4 +23,4 @@ class CaptionsConfig(Settings):
     prompts: str = Field(
         "v1", description="prompts of the describer: v1, miniature, or a folder of your own with caption.txt"
     )
-    max_tokens: int = Field(400, ge=1, description="longest description")
+    max_tokens: int = Field(400, ge=1, le=1_000_000, description="longest description")

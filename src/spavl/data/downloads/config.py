@@ -27,6 +27,7 @@ class FetchConfig(Settings):
     tries: int = Field(
         2,
         ge=1,
+        le=1_000,
         description="tries of a URL that fails temporarily (time-out, 429, 5xx); and as many again at the end",
     )
     per_host: int = Field(4, ge=1, description="requests to one host in flight")
@@ -81,6 +82,6 @@ class DownloadsConfig(Settings):
     engine: EngineName = Field(
         "asyncio", description="engine: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
     )
-    workers: int = Field(0, ge=0, description="worker processes on each machine; 0: one per core")
+    workers: int = Field(0, ge=0, le=10_000, description="worker processes on each machine; 0: one per core")
     worker_timeout: float = Field(60, gt=0, description="seconds for a shard of 16; a slower worker is killed")
     worker_gb: float = Field(4, gt=0, description="memory limit of a worker, in GB")

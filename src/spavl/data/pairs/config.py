@@ -1,6 +1,4 @@
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from spavl.config import Settings
 from spavl.data.pairs.strategies import Strategy
@@ -25,10 +23,8 @@ _STRATEGIES = (
 
 
 class PairsConfig(Settings):
-    strategy: Annotated[
-        tuple[Strategy, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
-    ] = Field(("two_tiers",), min_length=1, description=_STRATEGIES)
-    per_question: int = Field(1, ge=1, description="pairs drawn for each question by each strategy")
+    strategy: tuple[Strategy, ...] = Field(("two_tiers",), min_length=1, description=_STRATEGIES)
+    per_question: int = Field(1, ge=1, le=1_000, description="pairs drawn for each question by each strategy")
     tier_edges: tuple[float, float, float, float] = Field(
         (0.1, 0.35, 0.6, 0.85), description="unsafe rates that separate the five tiers"
     )

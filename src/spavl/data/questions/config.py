@@ -34,4 +34,4 @@ class QuestionsConfig(Settings):
     )
     temperature: float = Field(1.0, ge=0, le=2, description="sampling temperature of the writer")
     top_p: float = Field(1.0, gt=0, le=1, description="top-p of the writer")
-    max_tokens: int = Field(160, ge=1, description="longest question, in tokens")
+    max_tokens: int = Field(160, ge=1, le=1_000_000, description="longest question, in tokens")

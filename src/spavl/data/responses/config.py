@@ -25,4 +25,4 @@ class ResponsesConfig(Settings):
     without: tuple[str, ...] = Field((), description="responders of the pool that are left out")
     temperature: float = Field(1.0, ge=0, le=2, description="sampling temperature of the responders")
     top_p: float = Field(1.0, gt=0, le=1, description="top-p of the responders")
-    max_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
+    max_tokens: int = Field(512, ge=1, le=1_000_000, description="longest answer, in tokens")

@@ -4,7 +4,6 @@ The shipped pools name models without addresses, because only the user knows whe
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from spavl.config import Settings
+from spavl.config import Settings, table_of, with_underscores
 from spavl.errors import ConfigError
 from spavl.models.backends.openai import OPENAI, key_variable
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import lacks_address, parse_served_name
 from spavl.models.uri import ModelName
-from spavl.text.nearest import suggestion
+from spavl.text.nearest import same_name, suggestion
+from spavl.text.setting_errors import in_own_words
 
 SHIPPED = ("modern-12", "spa-vl-2024")
 
@@ -47,19 +47,16 @@ class ResponderPool(Settings):
 
 def read_pool(file: str) -> ResponderPool:
     """Read the shipped pool of this name, or else the file at this path."""
+    file = file if Path(file).exists() else same_name(file, SHIPPED) or file
     source = files("spavl.data.responses").joinpath(f"pools/{file}.toml") if file in SHIPPED else Path(file)
+    table = with_underscores(table_of(source, file, "pool", SHIPPED), ResponderPool, file)
     try:
-        pool = ResponderPool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
-    except FileNotFoundError:
-        then = suggestion(file, SHIPPED, "give the path of a TOML file, or one that ships")
-        raise ConfigError("there is no such pool", where=file, then=then) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
+        pool = ResponderPool.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         then = "spavl pool new my.toml writes one to begin with"
-        raise ConfigError(f"this is no pool: {place}: {first['msg'].lower()}", where=file, then=then) from None
+        raise ConfigError(f"this is no pool: {place}: {in_own_words(first)}", where=file, then=then) from None
     names = [responder.name for responder in pool.responder]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"two responders are named {twice!r}", where=file, then="give each a name of its own")

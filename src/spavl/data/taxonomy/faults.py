@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from spavl.store.files import folder_name
+from spavl.text.setting_errors import in_own_words
 
 _LEVELS = (("domain", "domain"), ("group", "group"), ("leaves", "leaf"))
 # The paper's number of search terms.
@@ -45,7 +46,7 @@ def as_faults(table: Mapping[str, Any], error: ValidationError) -> list[str]:
         elif each["type"] == "too_short":
             what = f"{keys[-1]} is empty; there must be one at least"
         else:
-            what = f"{keys[-1]}: {each['msg'].removeprefix('Value error, ').lower()} (got {_short_json(each['input'])})"
+            what = f"{keys[-1]}: {in_own_words(each)} (got {_short_json(each['input'])})"
         faults.append(f"{where}: {what}" if where else what)
     return faults
 

@@ -1,7 +1,6 @@
 """A taxonomy in a TOML file: domains, groups, leaves."""
 
 import shlex
-import tomllib
 import unicodedata
 from importlib.resources import files
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from spavl.config import Settings
+from spavl.config import Settings, table_of
 from spavl.data.taxonomy.faults import as_faults, twins_in
 from spavl.errors import ConfigError
 from spavl.records import Category
+from spavl.text.nearest import same_name
 
 SHIPPED = ("spa-vl",)
 _LONGEST_NAME = 80
@@ -73,15 +73,9 @@ def read_tree(file: str) -> Taxonomy:
 
 
 def read_table(file: str) -> dict[str, Any]:
+    file = file if Path(file).exists() else same_name(file, SHIPPED) or file
     source = files("spavl.data.taxonomy").joinpath(f"{file}.toml") if file in SHIPPED else Path(file)
-    try:
-        return tomllib.loads(source.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        then = "give the path of a TOML file, or spa-vl"
-        raise ConfigError("there is no such taxonomy", where=file, then=then) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        then = "correct it at that place; spavl taxonomy new my.toml writes one to begin with"
-        raise ConfigError(f"not a TOML file: {error}", where=file, then=then) from None
+    return table_of(source, file, "taxonomy", SHIPPED)
 
 
 def parse(table: dict[str, Any]) -> tuple[Taxonomy | None, list[str]]:

@@ -21,7 +21,7 @@ class BeforeAfterConfig(Settings):
     judge: JudgeName = Field("rules/miniature", description="who compares before with after")
     before: ModelName = Field("miniature/base", description="the model before alignment")
     after: ModelName = Field("", description="the model after alignment; empty: the checkpoint this run trained")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
+    max_tokens: int = Field(512, ge=1, le=1_000_000, description="longest answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
     max_invalid: float = Field(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from spavl.config import why_unread
 from spavl.errors import ConfigError
 from spavl.judges.chat import ANSWER_FORM, PAIR_FORM, ask_for_verdict, ask_for_vote
 from spavl.judges.response_format import VERSION, fill_prompt
@@ -96,7 +97,7 @@ def _read(file: str, wanted: _PromptRequirements) -> str:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         then = f"give the path of a text file; begin with a copy of src/spavl/judges/prompts/{wanted.like}.txt"
-        raise ConfigError(f"cannot read this prompt: {error}", where=file, then=then) from None
+        raise ConfigError(f"cannot read this prompt: {why_unread(error)}", where=file, then=then) from None
     check_places(text, {*wanted.needs, "question", *_OF_THE_LEAF}, file)
     if missing := [f"{{{name}}}" for name in wanted.needs if f"{{{name}}}" not in text]:
         then = "put what is judged between lines that begin with {fence}: a mark that no answer can forge"

@@ -28,10 +28,15 @@ LISTS = {
 _OWN = {RULE: seems_refused, ORDINARY_RULE: refuses_ordinary}
 
 
+def check_list(name: str) -> None:
+    if name not in LISTS:
+        then = suggestion(name, LISTS, "lists")
+        raise ConfigError(f"no list of keywords is called {name!r}", where=name, then=then)
+
+
 class KeywordGuard:
     def __init__(self, name: str) -> None:
-        if name not in LISTS:
-            raise ConfigError(f"no list of keywords is called {name!r}", then=suggestion(name, LISTS, "lists"))
+        check_list(name)
         self.name, self._list = name, LISTS[name]
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:

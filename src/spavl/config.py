@@ -134,7 +134,7 @@ def with_underscores(table: Mapping[str, Any], kind: type[BaseModel], where: str
         field = kind.model_fields.get(name)
         inner = _section_of(field.annotation) if field else None
         if inner is None:
-            made[name] = _copied(value)
+            made[name] = _copy_tables(value)
         elif field and get_origin(field.annotation) is dict and isinstance(value, Mapping):
             made[name] = {own: _within(each, inner, where) for own, each in value.items()}
         else:
@@ -205,7 +205,7 @@ def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]
 
 def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `table` with the values of `over`; nested tables are merged."""
-    both: dict[str, Any] = _copied(table)
+    both: dict[str, Any] = _copy_tables(table)
     for name, value in over.items():
         inner = both.get(name)
         both[name] = laid_over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
@@ -248,8 +248,8 @@ def _is_config(part: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(part, type) and issubclass(part, BaseModel)
 
 
-def _copied(value: Any) -> Any:
-    return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
+def _copy_tables(value: Any) -> Any:
+    return {key: _copy_tables(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def _section_of(annotation: object) -> type[BaseModel] | None:

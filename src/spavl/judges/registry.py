@@ -21,7 +21,7 @@ from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.guards.custom_prompt import CustomPromptGuard, CustomPromptJudge, own_in
-from spavl.judges.guards.keyword import LISTS, KeywordGuard, check_list
+from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.refusal_judge import ChatRefusalJudge
@@ -50,7 +50,7 @@ FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "harmbench": lambda model: HarmBench(model, of_images=False),
     "harmbench-multimodal": lambda model: HarmBench(model, of_images=True),
 }
-_CRITERION, _KEYWORDS, _PROMPT = "criterion", "keywords", "prompt"
+_CRITERION, _PROMPT = "criterion", "prompt"
 
 
 def guard_uri(name: str) -> str:
@@ -61,8 +61,6 @@ def guard_uri(name: str) -> str:
     if f"{rest}/{kind}" in (*RULE_GUARDS, *RULE_JUDGES):
         then = f"did you mean {rest}/{kind}?"
         raise ConfigError(f"no such guard or judge: {name!r}", where=name, then=then)
-    if kind == _KEYWORDS:
-        check_list(name)
     if kind == _PROMPT:
         own = own_in(name)
         return f"{_PROMPT}/{own.file}/{model_uri(own.model)}" if own else name

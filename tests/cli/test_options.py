@@ -123,10 +123,9 @@ def test_a_short_name_of_two_settings_names_both(name: str) -> None:
             assert all(option in told.value.then for option in meant)
 
 
-def test_two_settings_share_a_name_where_ppo_and_validation_have_it() -> None:
-    with pytest.raises(ConfigError, match="name of 2 settings") as told:
-        typed("train ppo", *TRAIN, "--max_tokens", "9")
-    assert told.value.then == "type --validation.max-tokens or --ppo.max-tokens"
+def test_a_short_name_means_the_setting_of_the_commands_own_objective() -> None:
+    assert typed("train ppo", *TRAIN, "--max_tokens", "9") == {"training.ppo.max_tokens": "9"}
+    assert typed("train ppo", *TRAIN, "--validation.max-tokens", "9") == {"training.validation.max_tokens": "9"}
     assert typed("train ppo", *TRAIN, "--ppo.max_tokens", "9") == {"training.ppo.max_tokens": "9"}
     assert typed("train dpo", *TRAIN, "--max_tokens", "9") == {"training.validation.max_tokens": "9"}
 

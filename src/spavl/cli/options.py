@@ -24,26 +24,33 @@ def add_settings(
     settings: Iterable[Option],
     descriptions: Mapping[str, str],
     prefixes: Sequence[str] = (),
+    own: str = "",
     is_listed: bool = True,
 ) -> None:
     """Add an option for each of these settings to a command; those that the user types are in `options.settings`.
 
     A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. Help lists it by
-    the shortest name that no other option has. Lists take more than one value. With `is_listed=False` the options work
+    the shortest name that no other option has; a short name that two settings share means the one in the section `own`,
+    the command's own subject. Lists take more than one value. With `is_listed=False` the options work
     but are not in the help.
     """
     parser.set_defaults(settings={})
     named = [
         (option, [name for name in names_of(option, prefixes) if not parser.has_option(name)]) for option in settings
     ]
-    uses = Counter(name for _, own in named for name in own)
+    first = {name for option, names in named if own and option.name.startswith(f"{own}.") for name in names}
+    named = [
+        (option, names if option.name.startswith(f"{own}.") else [name for name in names if name not in first])
+        for option, names in named
+    ]
+    uses = Counter(name for _, names in named for name in names)
     groups: dict[str, argparse._ActionsContainer] = {}
-    for option, own in named:
+    for option, names in named:
         section = option.name.rpartition(".")[0]
         if section not in groups:
             title, text = (f"[{section}]", descriptions.get(section, "")) if section else ("settings", _SECTIONS)
             groups[section] = parser.add_argument_group(title, text) if is_listed else parser
-        shortest = next(name for name in own if uses[name] == 1)
+        shortest = next(name for name in names if uses[name] == 1)
         groups[section].add_argument(
             shortest,
             dest=option.name,
@@ -56,7 +63,7 @@ def add_settings(
         parser.completions[shortest] = option.choices
         # Whether a setting may be empty is checked where it is read.
         parser.may_be_empty.add(option.name)
-        for name in own:
+        for name in names:
             if name != shortest:
                 parser.alias(name, shortest)
 

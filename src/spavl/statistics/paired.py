@@ -70,7 +70,7 @@ def paired_test(ones: Sequence[Samples], others: Sequence[Samples], clusters: Se
     Unknown samples may have any value: the interval covers all of them, and p is the largest possible.
     """
     rows = list(zip(ones, others, clusters, strict=True))
-    both = ((_known_samples(one), _known_samples(other), cluster) for one, other, cluster in rows)
+    both = ((known_samples(one), known_samples(other), cluster) for one, other, cluster in rows)
     known = [(one, other, cluster) for one, other, cluster in both if one and other]
     found, p = _test_of_known(known)
     if not any(None in one or None in other for one, other, _ in rows):
@@ -106,7 +106,7 @@ def _test_of_known(rows: Sequence[_Row]) -> PairedTest:
     return PairedTest(paired_difference(one, other, clusters)._replace(n=len(rows)), paired_p(one, other, clusters))
 
 
-def _known_samples(samples: Samples) -> list[float]:
+def known_samples(samples: Samples) -> list[float]:
     return [value for value in samples if value is not None]
 
 

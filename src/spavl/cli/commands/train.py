@@ -56,7 +56,7 @@ def _add_train_options(objective: str, parser: CommandParser) -> None:
     # The reward model has a loop of its own.
     parts = (objective, f"{objective}.loop", "loop", "trainable", "validation")
     prefixes = ("training", *(f"training.{part}" for part in parts))
-    add_settings(parser, _settings(objective), sections(BuildConfig), prefixes)
+    add_settings(parser, _settings(objective), sections(BuildConfig), prefixes, own=f"training.{objective}")
     own = {option.name for option in _settings(objective)}
     for other in _OBJECTIVES:
         for option in _settings(other):

@@ -16,7 +16,7 @@ from inspect_ai.model import (
 )
 
 from spavl.errors import ConfigError
-from spavl.models.backends.openai import media_type
+from spavl.models.backends.openai import data_url
 from spavl.models.types import ImageData, Message
 
 _DATA = re.compile(r"data:[\w/+.-]+;base64,(.*)", re.DOTALL)
@@ -29,7 +29,7 @@ _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
 
 def theirs(message: Message) -> ChatMessage:
     """One of our messages as Inspect's, with the images first, as in all our requests."""
-    shown: list[Content] = [ContentImage(image=_data_url(image)) for image in message.images]
+    shown: list[Content] = [ContentImage(image=data_url(image)) for image in message.images]
     return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
 
 
@@ -58,7 +58,3 @@ def _image(spelled: str) -> ImageData:
     if found is None:
         raise ConfigError("an image came by its address", where=spelled[:80], then="give it as a file or a data URI")
     return ImageData.of(base64.b64decode(found[1]))
-
-
-def _data_url(image: ImageData) -> str:
-    return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"

@@ -13,6 +13,7 @@ from spavl.evaluation.benchmarks.ability import chef, formulas
 from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Answer, Item
 from spavl.statistics import Estimate
+from spavl.statistics.paired import known_samples
 
 _EXAMPLES = "+examples"
 # How right each sample of an item is; None if it is missing.
@@ -71,7 +72,7 @@ def _paired_metrics(
     if not rows:
         return
     formula = formulas.above_chance if name == "robustness" else formulas.gain_above_chance
-    samples = [(_known_samples(before), _known_samples(after), luck, cluster) for before, after, luck, cluster in rows]
+    samples = [(known_samples(before), known_samples(after), luck, cluster) for before, after, luck, cluster in rows]
     known = [
         (fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in samples if before and after
     ]
@@ -86,10 +87,6 @@ def _paired_metrics(
             ends.append(formula(*zip(*filled, strict=True)))
         found = found._replace(low=min(end.low for end in ends), high=max(end.high for end in ends))
     yield _metric(cell, name, found, under)
-
-
-def _known_samples(samples: Samples) -> list[float]:
-    return [value for value in samples if value is not None]
 
 
 def _mean_filling_missing(samples: Samples, other: float) -> float:

@@ -8,6 +8,7 @@ from spavl.evaluation.config import OF_IMAGES
 from spavl.evaluation.metrics.rates import rate
 from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
 from spavl.statistics import Estimate, rate_of_samples, rate_with_unknown
+from spavl.statistics.paired import known_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +49,10 @@ def image_dependence_of(table: ResultTable, by: Reported) -> Iterator[ImageDepen
 
 def _alike(shown: Sequence[Sequence[float | None]]) -> float | None:
     """Whether an item's values are the same with every image; None if that depends on an unknown value."""
-    known = {fmean(values) for samples in shown if len(values := _known_samples(samples)) == len(samples)}
+    known = {fmean(values) for samples in shown if len(values := known_samples(samples)) == len(samples)}
     if len(known) > 1:
         return 0.0
     return None if any(None in samples for samples in shown) else 1.0
-
-
-def _known_samples(samples: Sequence[float | None]) -> list[float]:
-    return [value for value in samples if value is not None]
 
 
 def _on_others(asked: ResultColumn, same: Sequence[float | None]) -> Estimate:

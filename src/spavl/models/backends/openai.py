@@ -298,12 +298,12 @@ def authorization(url: str) -> dict[str, str]:
 def _message(message: Message) -> dict[str, Any]:
     if not message.images:
         return {"role": message.role, "content": message.text}
-    shown = ({"type": "image_url", "image_url": {"url": _data_url(image)}} for image in message.images)
+    shown = ({"type": "image_url", "image_url": {"url": data_url(image)}} for image in message.images)
     return {"role": message.role, "content": [*shown, {"type": "text", "text": message.text}]}
 
 
 @functools.lru_cache(maxsize=_IMAGES_HELD)
-def _data_url(image: ImageData) -> str:
+def data_url(image: ImageData) -> str:
     """Cached, since many requests have the same image."""
     return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"
 

@@ -32,10 +32,9 @@ from spavl.models.chat_template import (
 from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees.attention import layers_of
 from spavl.training.prefix_trees.batch import TreeBatch, make_batch
-from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, hidden_states, sorted_by_answer
+from spavl.training.prefix_trees.logprobs import HALF, answer_token_logprobs, by_answer, hidden_states, sorted_by_answer
 from spavl.training.prefix_trees.tree import ScoredRow, prompt_messages, prompt_text
 
-_HALF = (torch.bfloat16, torch.float16)
 # The largest rounding error of the log-probability of a token, and (times 10) of gradients relative to their norm.
 _SHARING_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
@@ -57,9 +56,9 @@ class InSinglePrecision(TorchFunctionMode):
 
 
 def _half_as_float32(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in _HALF:
+    if isinstance(value, Tensor) and value.dtype in HALF:
         return value.float()
-    return torch.float32 if value in _HALF and isinstance(value, torch.dtype) else value
+    return torch.float32 if value in HALF and isinstance(value, torch.dtype) else value
 
 
 def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
@@ -72,7 +71,7 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> Shar
     with _first_norms(model) as norms, in_single_precision(model):
         moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, compared, norms))
     _refuse(model, moved, _SHARING_ROUNDING[torch.promote_types(model.dtype, torch.float32)])
-    if computed in _HALF:
+    if computed in HALF:
         # In the precision of the loop, other kernels may be used.
         _refuse(model, SharingError(_scores_apart(model, trees, plain), None), _SHARING_ROUNDING[computed])
     return moved
@@ -142,7 +141,7 @@ def _first_norms(model: Any) -> Iterator[list[nn.Parameter]]:
 
 @contextmanager
 def in_single_precision(model: Any) -> Iterator[None]:
-    has_half = any(parameter.dtype in _HALF for parameter in model.parameters())
+    has_half = any(parameter.dtype in HALF for parameter in model.parameters())
     widening = InSinglePrecision() if has_half else nullcontext()
     # Recomputation in the backward pass would not be converted.
     again = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
@@ -51,6 +52,26 @@ def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
         evaluate(out, **settings)
         assert calls == len(server.seen) == sum(server.seen.values())
         assert estimated(settings, out) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "where"),
+    [
+        ("base", "nobody", "--base"),
+        ("gold_guard", "keywords/gcg@1", "--gold-guard"),
+        ("contamination", {"train": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_dry_run_refuses_the_names_that_the_run_would(tmp_path: Path, setting: str, value: Any, where: str) -> None:
+    settings = {
+        "models": ("fixed/refuse",),
+        "suite": ("harmeval",),
+        "data": (str(write_spa_vl(tmp_path / "data", 2, 2)),),
+    }
+    config = EvaluationConfig(**settings | {"guard": ("rules/miniature",), setting: value})
+    with pytest.raises(ConfigError) as refused:
+        asyncio.run(estimate_evaluation(config, tmp_path / "evaluation"))
+    assert where in refused.value.where
 
 
 def points(lines: list[str], name: str) -> float:

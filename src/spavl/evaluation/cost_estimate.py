@@ -16,7 +16,7 @@ from spavl.evaluation.config import (
 )
 from spavl.evaluation.items import clusters_of, found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
-from spavl.evaluation.runner import stages_of_evaluation
+from spavl.evaluation.runner import check_evaluation, stages_of_evaluation
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
 from spavl.stages.context import StageContext
 from spavl.stages.cost_model import CostEstimate, CostLine
@@ -32,6 +32,7 @@ _WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stag
 async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """The calls that are left and their cost, and which differences the evaluation could find."""
     config = resolve_evaluation_config(config)
+    check_evaluation(config, [stage.spec for stage in stages_of_evaluation(config)])
     with RunFolder(out, look_only=True) as run:
         likely, told = await _walk(config, run, "likely", LengthEvidence())
         if (evidence := LengthEvidence.of(likely.tallies)) != LengthEvidence():

@@ -151,7 +151,7 @@ async def _preflight(config: EvaluationConfig, run: RunFolder, screen: Screen) -
     )
     left = _pending(stages_of_evaluation(config), config, run, models)
     try:
-        _check_settings(config, left)
+        check_evaluation(config, left)
         for _ in open_named(_models_to_open(config, left), models):
             pass
         if "paraphrase" in config.conditions and ANSWERS in left:
@@ -168,7 +168,7 @@ def _pending(
     return pending_stages((stage.spec, _context(stage, config, run, models, screen)) for stage in stages)
 
 
-def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> None:
+def check_evaluation(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> None:
     """Check settings whose errors would otherwise be reported only after all models have been called."""
     if ITEMS in left:
         items.placed_benchmarks(part(config, ItemsConfig))

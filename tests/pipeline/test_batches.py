@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,10 +263,11 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_and_may_be_billed_twic
         assert garbled > 0 and summary["usd_lost_at_most"] > 0
         with RunFolder(tmp_path / "run", look_only=True) as run:
             assert run.ledger.usd_lost() == summary["usd_lost_at_most"]
-        # What is lost counts against the stop of the next start, too.
+        # What is lost counts against the stop of every later start, in a folder with a copy of the ledger too.
+        shutil.copytree(tmp_path / "run" / "ledger", tmp_path / "other" / "ledger")
         stop = summary["usd"] + summary["usd_lost_at_most"]
         with pytest.raises(BudgetError, match=f"{stop:.2f} USD"):
-            walk(config.model_copy(update={"budget_usd": stop, "seed": 9}), tmp_path / "run", until="questions")
+            walk(config.model_copy(update={"budget_usd": stop, "seed": 9}), tmp_path / "other", until="questions")
 
 
 def test_batches_under_way_are_not_forgotten(tmp_path: Path) -> None:

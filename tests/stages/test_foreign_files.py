@@ -38,7 +38,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     [
         ["demo"],
         ["train", "dpo", "--model", "miniature/base", "--data", "../data"],
-        ["eval", "miniature/base", "--suite", "helpeval", "--data", "../data", "--guard", "miniature/rules"],
+        ["eval", "miniature/base", "--suite", "helpeval", "--data", "../data", "--guard", "keywords/gcg@1"],
     ],
     ids=lambda command: command[0],
 )

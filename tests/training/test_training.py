@@ -217,10 +217,10 @@ def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
     )
     cache.add({answer: -1.5})
     spaced = answer._replace(text=f" {ANSWERS[0]}\n")
-    assert cache.known([answer, spaced]) == {answer: -1.5, spaced: -1.5}
-    assert not cache.known([answer._replace(text=ANSWERS[1]), answer._replace(image="1")])
+    assert cache.cached_scores([answer, spaced]) == {answer: -1.5, spaced: -1.5}
+    assert not cache.cached_scores([answer._replace(text=ANSWERS[1]), answer._replace(image="1")])
     processor.chat_template = processor.chat_template.replace("</s>", "<user>")
-    assert not ReferenceCache(tmp_path / "references.sqlite", "one", processor).known([answer])
+    assert not ReferenceCache(tmp_path / "references.sqlite", "one", processor).cached_scores([answer])
 
 
 def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() -> None:

@@ -393,7 +393,7 @@ def test_the_card_admits_what_was_not_looked_at(copied: Walked) -> None:
     weak = {"dataset__leaks__near_image_bits": "0", "dataset__leaks__drop": "true"}
     walk(copied.settings(**weak, dataset__drop_unsafe_chosen="false"), copied.run)
     said = limits()
-    assert "only those of equal bytes were looked for" in said and "`dataset.leaks.near_image_bits = 0`" in said
+    assert "searched for by equal bytes only" in said and "`dataset.leaks.near_image_bits = 0`" in said
     assert "leaked into another split were left out" in said and "`dataset.drop_unsafe_chosen = false`" in said
 
 

@@ -152,7 +152,7 @@ NAMED: dict[str, tuple[Writer, list[str]]] = {
 }
 # What is no image, or not one image.
 REFUSED: dict[str, tuple[Writer, str]] = {
-    "URLs": (by_arrow(TEXT, lambda _: "https://example.org/a.png"), "nothing is fetched"),
+    "URLs": (by_arrow(TEXT, lambda _: "https://example.org/a.png"), "is not downloaded"),
     "absolute paths, as datasets writes them": (
         by_arrow(struct(BYTES, ("path", TEXT)), lambda _: {"bytes": None, "path": "/elsewhere/a.png"}),
         "leads out",
@@ -504,7 +504,7 @@ def test_images_of_training_data_are_read_in_any_shape(tmp_path: Path, shape: st
 @pytest.mark.parametrize(
     ("column", "cells", "fault"),
     [
-        ("image", [f"https://example.org/{n}.png" for n in range(4)], "4 of 4 training rows cannot be read.*fetched"),
+        ("image", [f"https://example.org/{n}.png" for n in range(4)], "4 of 4 .* cannot be read.*not downloaded"),
         ("image", [f"{n}.png" for n in range(4)], r"4 of 4 .*0\.png is missing .*train.parquet, row 0, column image"),
         ("image", [[1, 2, 3]] * 4, "4 of 4 training rows cannot be read.*int64>, which is no image"),
         ("image", [None] * 4, "none of 4 training rows has an image: the cells of their column are empty"),

@@ -21,14 +21,15 @@ help: ## show this list
 demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
-# Two at a time, which two cores can do; a thread each, for two would wait for each other. By name, so that the
-# longest do not come last and alone.
+# Four at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. By
+# name, so that the longest do not come last and alone.
 test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED) ## the tests, and the ten slowest of them
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=10
+	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=10
 
+test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(INSTALLED) ## the tests that take minutes
-	$(BIN)/pytest --durations=10 -m 'slow and not gpu and not interop'
+	$(BIN)/pytest -n 2 --durations=10 -m 'slow and not gpu and not interop'
 
 # Each in a venv of its own: they ask for older libraries than spavl, and than each other.
 VENVS := llamafactory ms-swift serving

@@ -314,6 +314,15 @@ def test_new_writes_settings_that_build_takes(home: Path) -> None:
     assert "53 rows" in done.stderr
 
 
+def test_what_is_printed_as_next_goes_on_with_all_that_was_typed(home: Path) -> None:
+    words = ("build", "my.toml", "--limit", "2", "--until", "selection", "--budget", "3usd")
+    done = spavl_here(home, *words)
+    assert done.returncode == 0, done.stderr
+    again = shlex.split(done.stdout.splitlines()[-1].removeprefix("next:"))
+    assert again == ["spavl", "build", "my.toml", "--out", "runs/my", "--budget=3usd", "--limit=2"]
+    assert spavl_here(home, *again[1:], "--dry-run").returncode == 0
+
+
 def test_new_never_writes_over_a_file(home: Path) -> None:
     assert_told(spavl_here(home, "new", "my.toml"), "exists already", "my.toml")
     assert (home / "my.toml").read_text() == SETTINGS

@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,17 @@ def _run_pipeline(table: Mapping[str, Any], name: str, options: argparse.Namespa
     tell(f"report: {out / 'report.html'}")
     check_withheld(summary.withheld)
     stopped = options.until and options.until != stages_of(config)[-1].name
-    tell(f"next:  {shlex.join(['spavl', *again, '--out', str(out)]) if stopped else _next_command(config, out)}")
+    go_on = shlex.join(["spavl", *again, "--out", str(out), *_typed_options(options)])
+    tell(f"next:  {go_on if stopped else _next_command(config, out)}")
+
+
+def _typed_options(options: argparse.Namespace) -> Iterator[str]:
+    """The settings that the user typed, as options: without a `--limit`, the next command would pay for all rows."""
+    if options.preset:
+        yield f"--preset={options.preset}"
+    if options.budget is not None:
+        yield f"--budget={options.budget}usd"
+    yield from (f"--{name.replace('_', '-')}={text}" for name, text in options.settings.items())
 
 
 def _next_command(config: BuildConfig, out: Path) -> str:

@@ -196,9 +196,9 @@ def _add_merge_options(parser: CommandParser) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
+    silence_libraries()
     from spavl.training.model.trainable import merge
 
-    silence_libraries()
     inside = options.run / "checkpoints" / "aligned"
     merge(inside if inside.exists() else options.run, options.out, names_typed(options.trust_remote_code))
     tell(f"merged into {options.out}; any server of transformers' models loads it")

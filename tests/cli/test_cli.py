@@ -143,7 +143,6 @@ def test_no_arguments_are_a_wish_for_help(tmp_path: Path) -> None:
         (("train", "dpo"), ("--model and --data are missing", "where: spavl train dpo")),
         (("train", "dpo", "--learing-rate", "1"), ("unknown option: --learing-rate", "did you mean --learning-rate?")),
         (("train", "dpo", "--training.dop.beta=1"), ("--training.dop.beta", "did you mean --beta?")),
-        (("train", "ppo", "--max_tokens", "5"), ("2 settings", "--validation.max-tokens or --ppo.max-tokens")),
         (("train", "dpo", "--preset", "spa-vl-dop"), ("'spa-vl-dop'", "did you mean spa-vl-dpo")),
         (("eval", "--siute", "safety"), ("unknown option: --siute", "did you mean --suite?")),
         (("eval", "fixed/refuse", "--suite", "safty", "--data", "x"), ("'safty'", "did you mean safety?")),

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from spavl.data.taxonomy.config import TaxonomyConfig
-from spavl.errors import ProviderError
+from spavl.errors import GateError, ProviderError
 from spavl.models.factory import ModelFactory
 from spavl.models.types import Outage, Reply, Request, Transient, ask_about
 from spavl.models.wrappers import outages
@@ -19,7 +19,7 @@ from spavl.records import Question, Response
 from spavl.stages.context import RowResult, StageContext
 from spavl.stages.runner import run_rows
 from spavl.stages.spec import StageSpec
-from spavl.store import RunFolder
+from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.limited_servers import virtual_time
 from tests.support.servers import Body, ChatServer, echo, fault
@@ -247,11 +247,40 @@ def test_a_model_that_is_gone_after_it_answered_is_waited_for_and_not_an_error(r
         assert asyncio.run(ask(server.url)) == ["yes", "again"]
 
 
-def test_what_failed_is_asked_again_before_a_stage_ends(run: RunFolder) -> None:
-    plan = StageSpec("responses", reads=(), writes=Response, does="asks", seconds_before_retry=0.01)
+def run_stage(run: RunFolder, work: Callable[[Question], Awaitable[RowResult[Response]]]) -> Manifest:
+    """A stage that asks 200 questions."""
+    spec = StageSpec("responses", reads=(), writes=Response, does="asks", seconds_before_retry=0.01)
     asked = {"image_id": "i", "kind": "easy", "language": "en", "harmful": True, "modality": None, "about_leaf": None}
     more = dict.fromkeys(("twin_of", "neighbour_of")) | {"fallback": False, "writer": "w", "call": "c", "tries": 1}
     questions = [Question(text=str(number), **asked, **more) for number in range(200)]
+    context = StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8)
+    return asyncio.run(run_rows(context, spec, questions, len(questions), work))
+
+
+def test_a_stage_that_stops_says_why_its_inputs_failed(run: RunFolder) -> None:
+    async def work(question: Question) -> RowResult[Response]:
+        raise Transient("the body is no JSON: <html>")
+
+    with pytest.raises(GateError, match=r"failed because .*: the body is no JSON: <html>"):
+        run_stage(run, work)
+
+
+def test_429s_that_last_are_reported_once() -> None:
+    class Throttling:
+        name = "throttling"
+
+        async def ask(self, request: Request) -> Reply:
+            if time.monotonic() < 1120:
+                raise Transient("HTTP 429", retry_after=1.0, throttled=True)
+            return Reply("yes", "stop")
+
+    said: list[str] = []
+    with virtual_time() as loop:
+        assert loop.run_until_complete(Retrying(Throttling(), said.append).ask(ask_about(None, "?"))).text == "yes"
+    assert said == ["throttling has answered a request with HTTP 429 for 30 s: it is sent again for up to 15 minutes"]
+
+
+def test_what_failed_is_asked_again_before_a_stage_ends(run: RunFolder) -> None:
     tries: dict[str, int] = {}
 
     async def work(question: Question) -> RowResult[Response]:
@@ -261,7 +290,6 @@ def test_what_failed_is_asked_again_before_a_stage_ends(run: RunFolder) -> None:
         row = Response(question_id=question.id, model="m", text="yes", finish="stop", decoding=(), call="c")
         return RowResult([row])
 
-    job = StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8)
-    manifest = asyncio.run(run_rows(job, plan, questions, len(questions), work))
+    manifest = run_stage(run, work)
     assert manifest.rows == 200 and not manifest.rejects
     assert sorted(tries.values()) == [1] * 180 + [2] * 20

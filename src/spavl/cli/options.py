@@ -31,18 +31,19 @@ def add_settings(
 
     A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. Help lists it by
     the shortest name that no other option has; a short name that two settings share means the one in the section `own`,
-    the command's own subject. Lists take more than one value. With `is_listed=False` the options work
-    but are not in the help.
+    the command's own subject. Lists take more than one value. With `is_listed=False` the options work but are not in
+    the help.
     """
     parser.set_defaults(settings={})
     named = [
         (option, [name for name in names_of(option, prefixes) if not parser.has_option(name)]) for option in settings
     ]
-    first = {name for option, names in named if own and option.name.startswith(f"{own}.") for name in names}
-    named = [
-        (option, names if option.name.startswith(f"{own}.") else [name for name in names if name not in first])
-        for option, names in named
-    ]
+    if own:
+        in_own = {name for option, names in named if option.name.startswith(f"{own}.") for name in names}
+        named = [
+            (option, [name for name in names if option.name.startswith(f"{own}.") or name not in in_own])
+            for option, names in named
+        ]
     uses = Counter(name for _, names in named for name in names)
     groups: dict[str, argparse._ActionsContainer] = {}
     for option, names in named:

@@ -32,8 +32,8 @@ def trust_of(notes: PreferencesNotes) -> JudgeTrust | None:
         ("Votes for the first", "half without position bias", 0.5, bias.first_shown),
         ("Longer answer wins", "half without length bias", 0.5, bias.longer_wins),
         ("… equally safe pairs", "safety is not the reason", 0.5, bias.longer_wins_equal_safety),
-        ("Safer wins, if longer", "without length bias, equal to", None, bias.safer_wins_if_longer),
-        ("… if shorter", "this one", None, bias.safer_wins_if_shorter),
+        ("Safer wins, if longer", "as often if shorter", None, bias.safer_wins_if_longer),
+        ("… if shorter", "as often if longer", None, bias.safer_wins_if_shorter),
         ("Second judge agrees", "on first, second or neither", None, agreement.same if agreement else None),
     )
     signals = tuple(

@@ -53,3 +53,10 @@ def test_a_sentence_is_broken_between_words_and_a_name_is_left_whole(monkeypatch
     lines = list(wrapped_lines(text))
     assert all(len(line) <= 40 or name in line for line in lines) and len(lines) > 2
     assert " ".join(line.strip() for line in lines) == text
+
+
+def test_an_indented_text_stays_within_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = list(wrapped_lines("a rate of one model against another, with its interval and p", indent="  "))
+    assert max(map(len, lines)) <= 40 and len(lines) == 2
+    assert lines[0].startswith("  a rate") and lines[1].startswith("    ")

@@ -15,10 +15,20 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
-def wrapped_lines(text: str, hanging: str = "  ") -> Iterator[str]:
-    """A text wrapped to the terminal, or as one line without one. Long words, such as model names, are not broken."""
-    width = _terminal_width() or max(1, len(text))
-    yield from textwrap.wrap(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+def wrapped_lines(text: str, hanging: str = "  ", indent: str = "") -> Iterator[str]:
+    """A text wrapped to the terminal, or as one line without one. Long words, such as model names, are not broken.
+
+    All lines start with `indent`, and all but the first with `hanging` after it.
+    """
+    width = _terminal_width() or max(1, len(indent + text))
+    yield from textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def table_lines(rows: Sequence[Sequence[str]], starts: Sequence[int] = (), *, named: bool = False) -> Iterator[str]:

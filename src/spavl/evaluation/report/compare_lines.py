@@ -23,13 +23,13 @@ def lines(results: ComparisonResults) -> Iterator[str]:
     yield from (f"withheld: {rate}" for rate in results.withheld)
     yield from (f"warning: they were asked differently: {how}" for how in results.asked_otherwise)
     for win_rate in results.win_rates:
-        yield from (f"  {line}" for line in wrapped_lines(_win_rate(win_rate)))
+        yield from wrapped_lines(_win_rate(win_rate), indent="  ")
     for judge, drift in results.drift.items():
         if drift.moved:
             number = len(drift.judged_otherwise)
             yield f"warning: {judge} judges {number} gold answers differently from the first evaluation"
     if results.leaves:
-        yield f"  {leaves_line(results.leaves)} (Holm over the leaves of a rate)"
+        yield from wrapped_lines(f"{leaves_line(results.leaves)} (Holm over the leaves of a rate)", indent="  ")
     counted = Counter((each.benchmark, each.metric, each.better) for each in results.changes)
     for (benchmark, metric, better), number in sorted(counted.items()):
         yield f"  {number:,} items of {benchmark} became {'better' if better else 'worse'} ({TITLES[metric]})"

@@ -7,30 +7,15 @@ from hypothesis import strategies as st
 
 from spavl.records import Question, QuestionKind
 from spavl.stages.cost_model import WeightedRow, subsample_rows
+from tests.support.records import filled
 
 KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
 
 
-def _question(kind: QuestionKind, text: str) -> Question:
-    return Question(
-        image_id="image",
-        kind=kind,
-        text=text,
-        language="en",
-        harmful=True,
-        modality=None,
-        about_leaf=None,
-        twin_of=None,
-        neighbour_of=None,
-        fallback=False,
-        writer="a model",
-        call="a call",
-        tries=1,
-    )
-
-
 def rows(times: list[float]) -> list[WeightedRow[Question]]:
-    return [WeightedRow(_question(KINDS[place % 3], str(place)), each) for place, each in enumerate(times)]
+    return [
+        WeightedRow(filled(Question, kind=KINDS[place % 3], text=str(place)), each) for place, each in enumerate(times)
+    ]
 
 
 @given(st.lists(st.floats(0.5, 600), min_size=1, max_size=60), st.integers(1, 50))

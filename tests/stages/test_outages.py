@@ -22,6 +22,7 @@ from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.limited_servers import virtual_time
+from tests.support.records import filled
 from tests.support.servers import Body, ChatServer, echo, fault
 
 
@@ -250,9 +251,7 @@ def test_a_model_that_is_gone_after_it_answered_is_waited_for_and_not_an_error(r
 def run_stage(run: RunFolder, work: Callable[[Question], Awaitable[RowResult[Response]]]) -> Manifest:
     """A stage that asks 200 questions."""
     spec = StageSpec("responses", reads=(), writes=Response, does="asks", seconds_before_retry=0.01)
-    asked = {"image_id": "i", "kind": "easy", "language": "en", "harmful": True, "modality": None, "about_leaf": None}
-    more = dict.fromkeys(("twin_of", "neighbour_of")) | {"fallback": False, "writer": "w", "call": "c", "tries": 1}
-    questions = [Question(text=str(number), **asked, **more) for number in range(200)]
+    questions = [filled(Question, text=str(number)) for number in range(200)]
     context = StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8)
     return asyncio.run(run_rows(context, spec, questions, len(questions), work))
 

@@ -24,6 +24,7 @@ from spavl.stages.runner import run_rows
 from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
+from tests.support.records import filled
 from tests.support.servers import Body, ChatServer, completion
 
 SPEC = StageSpec("responses", reads=(), writes=Response, does="asks")
@@ -33,12 +34,6 @@ SPEC = StageSpec("responses", reads=(), writes=Response, does="asks")
 def run(tmp_path: Path) -> Iterator[RunFolder]:
     with RunFolder(tmp_path / "run") as folder:
         yield folder
-
-
-def _questions(count: int) -> list[Question]:
-    known = dict.fromkeys(("modality", "about_leaf", "twin_of", "neighbour_of"))
-    said = {"image_id": "i", "kind": "easy", "language": "en", "harmful": True, "fallback": False, "writer": "w"}
-    return [Question(text=str(number), call="c", tries=1, **known, **said) for number in range(count)]
 
 
 def _judged(run: RunFolder, readable_every: int, must_be_read: bool) -> int:
@@ -55,7 +50,7 @@ def _judged(run: RunFolder, readable_every: int, must_be_read: bool) -> int:
 
     job, questions = (
         StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8),
-        _questions(2000),
+        [filled(Question, text=str(number)) for number in range(2000)],
     )
     try:
         asyncio.run(run_rows(job, SPEC, questions, len(questions), work, must_be_read=must_be_read))
@@ -88,7 +83,9 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
 
         try:
             job = StageContext(run, TaxonomyConfig(), 1, factory, Screen(quiet=True), 8)
-            await run_rows(job, SPEC, _questions(150), 150, work, must_be_read=True)
+            await run_rows(
+                job, SPEC, [filled(Question, text=str(number)) for number in range(150)], 150, work, must_be_read=True
+            )
         finally:
             await factory.close()
 

@@ -11,7 +11,7 @@ R = TypeVar("R", bound=Record)
 _EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
 
 
-def filled(kind: type[R], **given: Any) -> R:
+def filled(kind: type[R], /, **given: Any) -> R:
     """A record with the given fields; the others are as empty as their types allow."""
     return kind(**{name: given.get(name, _empty(hint)) for name, hint in typing.get_type_hints(kind).items()})
 

@@ -17,11 +17,16 @@ from spavl.evaluation.before_after.config import ARMS, BeforeAfterConfig, of_ans
 from spavl.evaluation.before_after.items import HELD_OUT_IMAGES, HELD_OUT_LEAVES, items_of
 from spavl.evaluation.before_after.results import BLANK_IMAGE, BeforeAfterResults
 from spavl.evaluation.conditions import image_for, inputs_of
+from spavl.evaluation.config import ANSWERS
 from spavl.evaluation.judgements import names
 from spavl.evaluation.records import Item
+from spavl.models.factory import ModelFactory
 from spavl.records import Image, Label, Outcome, Question, Split
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of
 from spavl.statistics import wilson, win_rate
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 from tests.support.before_after import Said, item, results_for
 from tests.support.images import encoded
 from tests.support.records import filled
@@ -244,3 +249,19 @@ def test_a_blank_image_has_the_size_of_the_true_one_and_one_colour(tmp_path: Pat
 )
 def test_a_thing_is_named_only_by_its_whole_word(answer: str, named: bool) -> None:
     assert names(answer, "dax") is named
+
+
+def test_answers_do_not_depend_on_the_files_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`after=` names the checkpoint of the run, and is no path: as one, it would be the working directory."""
+    monkeypatch.chdir(tmp_path)
+    before = _fingerprint_of_answers(tmp_path / "runs" / "one")
+    (tmp_path / "notes.txt").write_text("of the user")
+    assert _fingerprint_of_answers(tmp_path / "runs" / "one") == before
+
+
+def _fingerprint_of_answers(folder: Path) -> str:
+    with RunFolder(folder) as run:
+        context = StageContext(run, of_answers(BeforeAfterConfig()), 1, ModelFactory(run.ledger), Screen(quiet=True), 8)
+        return fingerprint_of(context, ANSWERS)

@@ -96,7 +96,8 @@ def _content(context: StageContext[C], spec: StageSpec[Out]) -> str:
 
 
 def _state_of_files(context: StageContext[C], spec: StageSpec[Out]) -> list[object]:
-    return [context.run.state_of(_path_in(name)) for name in _file_settings(context.settings, spec.files)]
+    named = map(_path_in, _file_settings(context.settings, spec.files))
+    return [context.run.state_of(Path(path)) for path in named if path]
 
 
 def _file_settings(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
@@ -105,9 +106,12 @@ def _file_settings(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
         yield from filter(None, (value,) if isinstance(value, str) else value)
 
 
-def _path_in(name: str) -> Path:
-    """The file or folder that a setting names. A path that exists as written comes first."""
+def _path_in(name: str) -> str:
+    """The file or folder that a setting names; empty if it gives a name to nothing, as `after=` does until a training.
+
+    A path that exists as written comes first.
+    """
     if Path(name).exists():
-        return Path(name)
+        return name
     custom_prompt = own_in(name.removeprefix("judge/"))
-    return Path(custom_prompt.file if custom_prompt else _NAME_AND_KIND.sub("", name))
+    return custom_prompt.file if custom_prompt else _NAME_AND_KIND.sub("", name)

@@ -19,7 +19,7 @@ from spavl.records import Reject, Sample
 from spavl.stages.context import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
-from spavl.training.config import TrainingConfig
+from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.tree import CountedRow, ScoredRow, TokenCounter
 from spavl.training.run import run as train
@@ -65,9 +65,18 @@ FAULTS = [
 def test_each_fault_has_its_reason(run: RunFolder, reason: str, fault: dict[str, Any]) -> None:
     good, bad = with_image(run, GOOD), with_image(run, GOOD, **fault)
     processor, model = LOADED
-    checked = check_samples(model, processor, [good, bad], run.blobs.get, Screen())
+    checked = check_samples(model, processor, [good, bad], run.blobs.get, Screen(), TrainingConfig())
     assert checked.samples == [good]
     assert [(each.parent_id, each.reason) for each in checked.rejects] == [(bad.id, reason)]
+
+
+@pytest.mark.parametrize("fault", [{"rejected": ""}, {"rejected": GOOD.chosen}, {"rejected": "turn the knob " * 90}])
+def test_fine_tuning_needs_no_rejected_answer(run: RunFolder, fault: dict[str, Any]) -> None:
+    sample = with_image(run, GOOD, **fault)
+    processor, model = LOADED
+    for algorithm, fits in (("sft", True), ("dpo", False), ("reward", False)):
+        settings = TrainingConfig.model_validate({"algorithm": algorithm})
+        assert bool(check_samples(model, processor, [sample], run.blobs.get, Screen(), settings).samples) == fits
 
 
 def test_images_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -> None:
@@ -76,7 +85,7 @@ def test_images_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -
     good = with_image(run, GOOD)
     processor, model = LOADED
     # An image's fault is every sample's that shows it.
-    checked = check_samples(model, processor, [*bad, *bad, good], run.blobs.get, Screen())
+    checked = check_samples(model, processor, [*bad, *bad, good], run.blobs.get, Screen(), TrainingConfig())
     assert checked.samples == [good]
     assert checked.reasons == {"image_missing": 2, "image_undecodable": 4}
 
@@ -135,7 +144,7 @@ def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
     length = TokenCounter(processor).longest((64, 64), good.question, [good.chosen, good.rejected])
     for most, fits in ((length, True), (length - 1, False)):
         model.config.text_config.max_position_embeddings = most
-        checked = check_samples(model, processor, [good], run.blobs.get, Screen())
+        checked = check_samples(model, processor, [good], run.blobs.get, Screen(), TrainingConfig())
         assert bool(checked.samples) == fits
 
 
@@ -145,8 +154,9 @@ def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
     lengths = TokenCounter(processor)
     prompt = lengths.spread((64, 64)) + lengths.row(good.question, good.chosen).answer
     room = model.config.text_config.max_position_embeddings - prompt
-    for drawn, fits in ((room, True), (room + 1, False)):
-        checked = check_samples(model, processor, [good], run.blobs.get, Screen(), drawn)
+    for most, fits in ((room, True), (room + 1, False)):
+        sampling = TrainingConfig(algorithm="ppo", ppo=PPOConfig(max_tokens=most))
+        checked = check_samples(model, processor, [good], run.blobs.get, Screen(), sampling)
         assert bool(checked.samples) == fits
     assert f"with {room + 1} for a sampled answer" in checked.rejects[0].detail
 
@@ -166,7 +176,8 @@ def test_marks_of_thoughts_are_left_out_wherever_they_stand(is_token: bool, is_n
         processor.chat_template = processor.chat_template.replace("{{ content['text'] }}", THINKING)
     texts = ["hm</think> no .", "turn the knob  one\n\ntimes , for 1 < 2 > 0 [yes] .", "[YES] <b>no</b> ."]
     samples = [dataclasses.replace(sample(k), chosen=text) for k, text in enumerate(texts)]
-    checked = check_samples(model, processor, samples, lambda _: encoded(photo(1, 40), "PNG"), Screen())
+    image = encoded(photo(1, 40), "PNG")
+    checked = check_samples(model, processor, samples, lambda _: image, Screen(), TrainingConfig())
     assert checked.samples == samples[1 if is_token or is_named else 0 :]
     if is_token or is_named:
         assert [(each.reason, each.detail) for each in checked.rejects] == [("special_token", "</think> in its chosen")]

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,8 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import preset_names, read_config, read_preset
+from spavl.records import Sample
+from spavl.store import RunFolder
 from spavl.training.config import TrainingConfig
 
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
@@ -107,6 +110,36 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     # A run is not trained in twice, nor is another data set put into it.
     assert spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "second") == 2
     assert "another data set" in capsys.readouterr().err
+
+
+CAPTION = "a red knob ."
+ONE_ANSWER = {
+    "columns": lambda question: {"question": question, "chosen": CAPTION},
+    "trl": lambda question: {"prompt": question, "completion": CAPTION},
+    "openai": lambda question: {
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": CAPTION}]
+    },
+    "llava": lambda question: {
+        "conversations": [{"from": "human", "value": f"<image>\n{question}"}, {"from": "gpt", "value": CAPTION}]
+    },
+}
+
+
+@pytest.mark.parametrize("form", ONE_ANSWER)
+def test_fine_tuning_takes_rows_with_one_answer_and_dpo_says_what_they_lack(data: Path, capsys: Any, form: str) -> None:
+    rows = [ONE_ANSWER[form](QUESTIONS[0]) | {"image": an_image(k)} for k in range(6)]
+    Path("captions").mkdir()
+    pandas.DataFrame(rows).to_parquet("captions/train-00000.parquet")
+    assert spavl("sft", "--model", "miniature/base", "--data", "captions", "--out", "tuned", *FAST) == 0
+    with RunFolder(Path("tuned"), look_only=True) as run:
+        samples = list(run.read("dataset", Sample))
+    assert {(each.question, each.chosen, each.rejected) for each in samples} == {(QUESTIONS[0], CAPTION, "")}
+    capsys.readouterr()
+    assert spavl("dpo", "--model", "miniature/base", "--data", "captions", "--out", "pairs", *FAST) == 2
+    assert "6 one_answer" in (told := capsys.readouterr().err) and "spavl train sft" in told
+    # A run of such rows is no data set of pairs either.
+    assert spavl("dpo", "--model", "miniature/base", "--data", "tuned", "--out", "pairs", *FAST) == 2
+    assert "every row is left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -77,17 +77,18 @@ def check_samples(
     samples: Sequence[Sample],
     image: Callable[[str], bytes],
     screen: Screen,
-    max_sampled_tokens: int = 0,
+    settings: TrainingConfig,
 ) -> CheckedSamples:
-    """Check every sample with this model, which may sample answers of `max_sampled_tokens` tokens to it."""
+    """Check every sample with this model, as far as the objective of the settings reads it."""
+    answers, max_sampled_tokens = objective_class(settings.algorithm).reads, settings.max_sampled_tokens
     images = _ImageSizes(image, TokenCounter(processor))
     special, most = _special_tokens(processor), _context_length(model)
     checked = CheckedSamples([], images.sizes, [])
     with screen.bar("checks", len(samples), unit="pairs") as bar:
         for sample in samples:
             try:
-                _check_texts(sample, special)
-                _check_length(sample, images, most, max_sampled_tokens)
+                _check_texts(sample, answers, special)
+                _check_length(sample, answers, images, most, max_sampled_tokens)
             except _SampleFault as fault:
                 checked.rejects.append(reject(sample, fault.reason, fault.detail))
             else:
@@ -139,21 +140,24 @@ class _ImageSizes:
         return size
 
 
-def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
-    for name in ("question", "chosen", "rejected"):
+def _check_texts(sample: Sample, answers: Sequence[str], special: re.Pattern[str]) -> None:
+    for name in ("question", *answers):
         text = getattr(sample, name)
         if not text.strip():
             raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
         if found := special.search(text):
             # It would be tokenized as a special token: one of an image that is missing, or an end token.
             raise _SampleFault("special_token", f"{found[0]} in its {name}")
-    if sample.chosen.split() == sample.rejected.split():
+    if len(answers) > 1 and sample.chosen.split() == sample.rejected.split():
         raise _SampleFault("same_answers")
 
 
-def _check_length(sample: Sample, images: _ImageSizes, most: int | None, max_sampled_tokens: int) -> None:
+def _check_length(
+    sample: Sample, answers: Sequence[str], images: _ImageSizes, most: int | None, max_sampled_tokens: int
+) -> None:
     size = images.size(sample.blob)
-    longest = images.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), max_sampled_tokens)
+    texts = [getattr(sample, name) for name in answers]
+    longest = images.lengths.longest(size, sample.question, texts, max_sampled_tokens)
     if most is not None and longest > most:
         sampled = f", with {max_sampled_tokens} for a sampled answer" if max_sampled_tokens else ""
         raise _SampleFault("too_long", f"{longest} tokens{sampled}; the model takes {most}")
@@ -219,7 +223,7 @@ def load_model(
     image = context.run.blobs.get
     if checked is None:
         samples = [sample for sample in context.run.read("dataset", Sample) if sample.split == "train"]
-        checked = check_samples(model, processor, samples, image, context.screen, context.settings.max_sampled_tokens)
+        checked = check_samples(model, processor, samples, image, context.screen, context.settings)
     sizes = {checked.sizes[sample.blob] for sample in checked.samples}
     trained = trainable.prepare(model, settings.trainable, context.seed, partial(blank_image, processor, sizes))
     inputs = ObjectiveInputs(
@@ -301,7 +305,7 @@ def _held_out_pairs(
     usable = objective_class(settings.algorithm).validation_samples(samples, settings)
     # Ordered by their ids, which are hashes.
     first = sorted(usable, key=lambda sample: sample.id)[: settings.validation.pairs]
-    fit = check_samples(inputs.model, inputs.processor, first, inputs.image, context.screen).samples
+    fit = check_samples(inputs.model, inputs.processor, first, inputs.image, context.screen, settings).samples
     if not fit:
         return None
     one_step = settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})

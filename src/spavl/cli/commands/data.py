@@ -9,7 +9,8 @@ from spavl.cli.options import add_choice, add_out
 from spavl.cli.parser import Command, CommandParser
 from spavl.data.dataset.config import SPEC, DatasetConfig, LeaksConfig
 from spavl.publishing.finished import open_finished
-from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in
+from spavl.publishing.importing.bring_in import bring_in
+from spavl.publishing.importing.row_checks import RowsRead, how_to_use
 from spavl.publishing.push import push
 from spavl.store.files import refuse_filled
 from spavl.terminal.progress import Screen
@@ -35,12 +36,12 @@ def _add_import_options(parser: CommandParser) -> None:
 
 def _import(options: argparse.Namespace) -> None:
     settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
-    imported = bring_in(options.name, options.out, settings, Screen(), options.drop_system_prompts)
+    reads = RowsRead(drop_system=options.drop_system_prompts)
+    imported = bring_in(options.name, options.out, settings, Screen(), reads)
     tell(", ".join(f"{number} {split}" for split, number in imported.rows.items()) + f" rows in {options.out}")
     if imported.rejects:
         tell("left out: " + ", ".join(f"{number} {reason}" for reason, number in imported.rejects.items()))
-    if "system_prompt" in imported.rejects:
-        tell(f"  {HOW_TO_KEEP}")
+    tell(*(f"  {then}" for then in how_to_use(imported.rejects)))
     if imported.leaks and not options.drop_leaks:
         tell(f"warning: {len(imported.leaks)} leaks between splits, such as {imported.leaks[0]}")
         tell(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")

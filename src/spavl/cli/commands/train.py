@@ -22,7 +22,8 @@ from spavl.pipeline.build import check_training, refuse_another_training, run_bu
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.report import terminal
 from spavl.pipeline.settings import preset_names, read_config, read_preset
-from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
+from spavl.publishing.importing.bring_in import bring_in, holds, origin_of
+from spavl.publishing.importing.row_checks import RowsRead, how_to_use
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE, folder_name
@@ -92,7 +93,7 @@ def _train(objective: str, options: argparse.Namespace) -> None:
         run_until_told(run_worker_process(config, out))
         return
     run_until_told(check_training(config, out, screen))
-    _import_data(options.data, out, screen)
+    _import_data(options.data, out, screen, _rows_read(config))
     refuse_another_training(config, out)
     distributed.wait_for_all()
     summary = run_until_told(run_build(config, out, None, screen))
@@ -144,7 +145,7 @@ def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen
     from spavl.training.dry_run.table import page
 
     assert config.training is not None
-    with _opened_data(data, out, screen) as run:
+    with _opened_data(data, out, screen, _rows_read(config)) as run:
         samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
         training_estimate = estimate_training(
             config.training, samples, run.blobs.get, config.seed, screen, config.trust_remote_code
@@ -152,29 +153,33 @@ def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen
     tell(*page(training_estimate))
 
 
+def _rows_read(config: BuildConfig) -> RowsRead:
+    return RowsRead(one_answer=config.training is not None and config.training.algorithm == "sft")
+
+
 @contextlib.contextmanager
-def _opened_data(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
+def _opened_data(data: str, out: Path, screen: Screen, reads: RowsRead) -> Iterator[RunFolder]:
     """The run's data set if it is already imported, else an import into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="spavl-") as folder:
         source = _source_of(data)
         held = holds(out, origin_of(source))
         place = out if held else Path(folder) / "run"
         if not held:
-            bring_in(source, place, DatasetConfig(), screen)
+            bring_in(source, place, DatasetConfig(), screen, reads)
         with RunFolder(place, look_only=True) as run:
             yield run
 
 
-def _import_data(data: str, out: Path, screen: Screen) -> None:
+def _import_data(data: str, out: Path, screen: Screen, reads: RowsRead) -> None:
     """Import the data set into the run, unless an earlier start has already imported it."""
     source = _source_of(data)
     if holds(out, origin_of(source)):
         return
-    imported = bring_in(source, out, DatasetConfig(), screen)
+    imported = bring_in(source, out, DatasetConfig(), screen, reads)
     if imported.rejects:
         screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in imported.rejects.items()))
-    if "system_prompt" in imported.rejects:
-        screen.say(HOW_TO_KEEP)
+    for then in how_to_use(imported.rejects):
+        screen.say(then)
     if imported.leaks:
         screen.say(f"warning: {len(imported.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
 

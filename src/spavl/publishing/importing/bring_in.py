@@ -19,6 +19,7 @@ from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
 from spavl.publishing.importing.looks import ImageImporter, ImportedImage
 from spavl.publishing.importing.meta import QuestionMeta, SpaVlMeta, read_meta
+from spavl.publishing.importing.row_checks import OTHERS_TURN, PAIRS, RowsRead, nothing_left, reject_reason
 from spavl.publishing.importing.sources import (
     NAMES,
     ImportedRow,
@@ -56,18 +57,14 @@ R = TypeVar("R", bound=Record)
 _STAGES = ("taxonomy", "selection", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
-# Training uses the question without a system prompt, so the model would learn answers to a prompt that it never sees.
-HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
-# Reject reason: an answer is a turn of a user, a tool, or another role than the assistant.
-OTHERS_TURN = "not_by_assistant"
 
 
 class ImportedData:
     """The rows of a data set as records. Samples are streamed; everything else is smaller and kept in memory."""
 
-    def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, drops_system: bool) -> None:
+    def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, reads: RowsRead) -> None:
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
-        self._drops_system = drops_system
+        self._reads = reads
         # The dropped system prompts, with the number of rows of each.
         self.dropped_system: Counter[str] = Counter()
         # The number of pairs and test questions whose image was between words of the question.
@@ -145,7 +142,7 @@ class ImportedData:
         self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name + more))
 
     def _against(self, row: ImportedRow) -> str | None:
-        return _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
+        return reject_reason(row, self._reads)
 
     def _image(self, row: ImportedRow, look: ImportedImage) -> Image:
         split = row.split
@@ -213,8 +210,8 @@ class ImportResult(NamedTuple):
     repeated: int
 
 
-def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> ImportResult:
-    """Import a data set into a new run. With `drop_system`, rows lose their system prompt; else they are rejected."""
+def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, reads: RowsRead = PAIRS) -> ImportResult:
+    """Import a data set into a new run."""
     began, origin = time.monotonic(), origin_of(name)
     holds(out, origin)
     folder = fetch(name)
@@ -223,7 +220,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         # Checked again: the download may have taken hours.
         _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
-        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
+        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, reads)
         with screen.bar("import", count(folder)) as bar, closing(made):
             run.write_rows("dataset", Sample, made.samples(_rows_with_progress(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
@@ -295,12 +292,8 @@ def _tell_of_moved_images(made: ImportedData, screen: Screen) -> None:
 
 
 def _refuse_nothing(run: RunFolder, made: ImportedData) -> None:
-    if made.questions or run.count("dataset", Sample):
-        return
-    reasons = Counter(each.reason for each in made.rejects)
-    told = ", ".join(f"{number} {reason}" for reason, number in reasons.items()) or "there is none"
-    then = HOW_TO_KEEP if "system_prompt" in reasons else "look at these rows; what is left out is counted by reason"
-    raise ConfigError(f"every row is left out: {told}", where=str(run.path), then=then)
+    if not made.questions and not run.count("dataset", Sample):
+        raise nothing_left(Counter(each.reason for each in made.rejects), str(run.path))
 
 
 def origin_of(name: str) -> str:
@@ -379,20 +372,3 @@ def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Pub
             for side in ("chosen", "rejected")
         ]
     return PublishedFacts(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
-
-
-def _unfit(row: ImportedRow) -> str | None:
-    """The reject reason of a row that cannot be used; else None."""
-    if not row.is_encodable:
-        return "lone_surrogate"
-    if len(row.images) != 1:
-        return "no_image" if not row.images else "several_images"
-    if row.other_speaker:
-        return OTHERS_TURN
-    if not (row.question or "").strip():
-        return "no_single_question"
-    if row.chosen is None and row.rejected is None:
-        return None
-    if not (row.chosen or "").strip() or not (row.rejected or "").strip():
-        return "empty"
-    return "same_text" if row.chosen == row.rejected else None

@@ -33,7 +33,8 @@ _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
 )
 _FORMS = (
     "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
-    "or messages, rejected_response and images"
+    "messages, rejected_response and images; or for supervised fine-tuning messages or conversations alone, or prompt "
+    "and completion, with images"
 )
 # Endings of files that may hold data, and names of files that only describe a data set.
 _TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
@@ -45,7 +46,8 @@ _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chose
 _TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
 # The file names of splits, as in train-*.parquet.
 NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
-_PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
+# A row of any of these can be read: a test question, a pair, or a question with one answer.
+_ROWS = ({"question"}, {"chosen", "rejected"}, {"messages"}, {"conversations"}, {"prompt", "completion"})
 
 
 class ImportedRow(NamedTuple):
@@ -176,7 +178,7 @@ def rows_of(folder: Path) -> Iterator[ImportedRow]:
     for file, split, harmful in files_of(folder):
         (surveyed,) = rows_apart(_survey, [file])
         names = set(surveyed.names)
-        if not names & {"image", "images"} or not any(needed <= names for needed in _PREFERENCES):
+        if not names & {"image", "images"} or not any(needed <= names for needed in _ROWS):
             then = f"known are the columns {_FORMS}"
             told = ", ".join(surveyed.names) or "none"
             raise ConfigError(f"not a preference set; its columns are {told}", where=str(file), then=then)

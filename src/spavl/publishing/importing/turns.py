@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ROLES = {"human": "user", "developer": "system"} | dict.fromkeys(("gpt", "model", "bot", "chatgpt"), "assistant")
-_PROMPTS, _REJECTED = ("question", "prompt", "messages", "conversations"), ("rejected", "rejected_response")
+_PROMPTS = ("question", "prompt", "messages", "conversations")
+# The answer of a pair, or the only one of a row of demonstrations, as TRL names it.
+_CHOSEN, _REJECTED = ("chosen", "completion"), ("rejected", "rejected_response")
 _SYSTEM = ("system", "system_prompt")
 # The columns whose texts are read here.
-READ = {*_PROMPTS, *_REJECTED, *_SYSTEM, "chosen"}
+READ = {*_PROMPTS, *_CHOSEN, *_REJECTED, *_SYSTEM}
 _MARK = "<image>"
 
 
@@ -44,9 +46,8 @@ class ConversationPair(NamedTuple):
 
 
 def answered_of(row: Mapping[str, Any]) -> ConversationPair:
-    asked = _turns(next((row[name] for name in _PROMPTS if row.get(name)), None), "user")
-    chosen = _turns(row.get("chosen"), "assistant")
-    rejected = _turns(next((row[name] for name in _REJECTED if row.get(name)), None), "assistant")
+    asked = _turns(_first_of(row, _PROMPTS), "user")
+    chosen, rejected = (_turns(_first_of(row, names), "assistant") for names in (_CHOSEN, _REJECTED))
     if not chosen and len(asked) > 1 and asked[-1].role == "assistant":
         # The conversation ends with the preferred answer.
         asked, chosen = asked[:-1], asked[-1:]
@@ -63,10 +64,16 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
         # one belongs to the question.
         first = _without_image_mark(first)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
-    answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
+    answers = (_last(chosen, _first_of(row, _CHOSEN)), _last(rejected, _first_of(row, _REJECTED)))
     others = [each[-1].role for each in (chosen, rejected) if each and each[-1].role != "assistant"]
     other = (others[0] or "nobody") if others else ""
     return ConversationPair(first.text if first.role else None, *answers, system, other, first.is_amid)
+
+
+def _first_of(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first cell with content, else an empty one, which is an empty answer; None if there is neither."""
+    cells = [row[name] for name in names if row.get(name) is not None]
+    return next(filter(len, cells), cells[0] if cells else None)
 
 
 def _turns(value: Any, role: str) -> list[ConversationTurn]:

@@ -129,7 +129,7 @@ def estimate_training(
         screen.say(line)
     processor, skeleton = _skeleton(settings, trusted)
     refuse_encoder_decoder(skeleton)
-    checked = check_samples(skeleton, processor, samples, image, screen, settings.max_sampled_tokens)
+    checked = check_samples(skeleton, processor, samples, image, screen, settings)
     if not checked.samples:
         raise TrainingError("no sample can be trained on", where=checked.in_words(), then="correct the data set")
     family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")

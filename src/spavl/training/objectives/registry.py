@@ -61,6 +61,8 @@ class Objective(ABC, Generic[B]):
     # The name of its checkpoint in the run folder, and of its progress bar.
     checkpoint: ClassVar[str] = "aligned"
     label: ClassVar[str] = SPEC.stage
+    # The answers of a sample that it reads.
+    reads: ClassVar[tuple[str, ...]] = ("chosen", "rejected")
     # Whether it keeps a copy of the trained weights as they were before the first step.
     copies_weights: ClassVar[bool] = False
 

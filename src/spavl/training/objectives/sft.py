@@ -23,6 +23,7 @@ class AnswerBatch(NamedTuple):
 class SFT(Objective[AnswerBatch]):
     """Trains on the chosen answers. An answer that was chosen over several others is used once."""
 
+    reads = ("chosen",)
     step_batches: StepBatches
 
     def __init__(self, inputs: ObjectiveInputs) -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, form_of
+from spavl.imaging.pretrained_files import PretrainedFiles
 
 # Embeddings of length 1; `Vectors` has one per row.
 Vector: TypeAlias = NDArray[np.float32]
@@ -22,46 +21,31 @@ class Clip:
     """A model with a text encoder and an image encoder. `setting` is the setting that names it, for error messages."""
 
     def __init__(self, path: str, setting: str, device: Literal["cpu", "fastest"] = "cpu") -> None:
-        self._path, self._where = path, f"{setting} = {path}"
-        place, _, revision = path.partition("@")
-        self._place = (path, None) if Path(path).exists() else (place, revision or None)
-        try:
-            import torch
-            import transformers
-        except ModuleNotFoundError as error:
-            then = how_to_install("hf")
-            raise MissingExtra(f"a CLIP or SigLIP model needs {error.name}", where=setting, then=then) from None
-        self._torch: Any = torch
-        self._kinds: Any = transformers
-        self._device = "cuda" if device == "fastest" and torch.cuda.is_available() else "cpu"
-        self._tokenizer = self._load_pretrained(transformers.AutoTokenizer)
-        self._model = self._load_pretrained(transformers.AutoModel, dtype=torch.float32, use_safetensors=True)
+        files = PretrainedFiles(path, setting, _THEN)
+        self._files, self._torch, self._device = files, files.torch, files.device(device)
+        self._tokenizer = files.load(files.kinds.AutoTokenizer)
+        self._model = files.load(files.kinds.AutoModel, dtype=self._torch.float32, use_safetensors=True)
         if not hasattr(self._model, "get_text_features") or not hasattr(self._model, "get_image_features"):
-            what = "this model has no half for texts and one for images"
-            raise ConfigError(what, where=self._where, then=_THEN)
+            raise files.fault("this model has no half for texts and one for images")
         self._model.to(self._device).eval()
         self.size = int(self.texts([""]).shape[1])
 
     @cached_property
     def _processor(self) -> Any:
         # Of the two resizing backends, this one is available on every machine.
-        return self._load_pretrained(self._kinds.AutoImageProcessor, backend="pil")
+        return self._files.load(self._files.kinds.AutoImageProcessor, backend="pil")
 
     @cached_property
     def form(self) -> ClipPreprocess:
         """How to resize and crop an image before it is passed to `images`."""
         if (form := form_of(self._processor)) is None:
-            what = "how this model wants its images is not known here"
-            raise ConfigError(what, where=self._where, then=_THEN)
+            raise self._files.fault("how this model wants its images is not known here")
         return form
 
     @property
     def commit(self) -> str | None:
         """The commit of a hub model; None for a local folder."""
-        place, revision = self._place
-        if Path(place).is_dir():
-            return None
-        return Path(self._kinds.utils.cached_file(place, "config.json", revision=revision)).parent.name
+        return self._files.commit
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         longest = self._model.config.text_config.max_position_embeddings
@@ -89,14 +73,3 @@ class Clip:
             vectors = out if isinstance(out, self._torch.Tensor) else out.pooler_output
             found: Vectors = self._torch.nn.functional.normalize(vectors, dim=-1).float().cpu().numpy()
         return found
-
-    def _load_pretrained(self, kind: Any, **options: Any) -> Any:
-        try:
-            place, revision = self._place
-            held = {"revision": revision} if revision else {}
-            return kind.from_pretrained(place, trust_remote_code=False, **held, **options)
-        except (OSError, ValueError, ImportError) as error:
-            if "trust_remote_code" in str(error):
-                what = "this model comes with Python code of its own, which is never run for images of strangers"
-                raise ConfigError(what, where=self._where, then=f"{_THEN}, whose class is in transformers") from None
-            raise ConfigError(f"cannot load it: {error}", where=self._where, then=_THEN) from None

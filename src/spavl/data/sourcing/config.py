@@ -32,7 +32,11 @@ class SourcingConfig(Settings):
         "embeddings of their captions "
         "or of the images",
     )
-    search_model: str = Field("", description="CLIP or SigLIP model for the embeddings: a path or a hub id")
+    search_model: str = Field(
+        "",
+        description="model of the embeddings, a path or a hub id: CLIP or SigLIP; for captions also a model of "
+        "sentence-transformers",
+    )
     per_leaf: int | None = Field(
         None,
         ge=1,

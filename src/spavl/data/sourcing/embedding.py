@@ -20,6 +20,7 @@ from spavl.imaging.clip import Clip, Vector
 from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, resize_and_crop
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.local import cell_at, is_local, read_local
+from spavl.imaging.sentences import SentenceModel
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.terminal.progress import Screen
 
@@ -35,9 +36,9 @@ Group = list[tuple[int, SourceEntry]]
 Embed = Callable[[Group], Awaitable[list[StoredVector]]]
 
 
-async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
+async def embed_captions(vectors: VectorStore, model: Clip | SentenceModel, screen: Screen, total: int) -> None:
     async def embed(group: Group) -> list[StoredVector]:
-        found = await asyncio.to_thread(clip.texts, [entry.caption for _, entry in group])
+        found = await asyncio.to_thread(model.texts, [entry.caption for _, entry in group])
         return [StoredVector(number, _vector_bytes(vector)) for (number, _), vector in zip(group, found, strict=True)]
 
     await _fill(vectors, embed, screen, total, _TEXTS_AT_ONCE, captioned=True)

@@ -254,7 +254,7 @@ def _plain(name: str) -> str:
 
 def _check_search(settings: SourcingConfig) -> None:
     if settings.search_by != "words" and not settings.search_model:
-        then = "set sourcing.search_model to a CLIP or SigLIP model: a folder, or a hub id"
+        then = "set sourcing.search_model to a CLIP or SigLIP model, or for captions to one of sentence-transformers"
         what = f"{settings.search_by} are searched with a model, and none is named"
         raise ConfigError(what, where=f"sourcing.search_by = {settings.search_by}", then=then)
     if settings.search_by == "words" and settings.search_model:

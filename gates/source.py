@@ -5,6 +5,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,13 @@ def modules(root: Path) -> Iterator[Module]:
     for file in sorted((root / "src").rglob("*.py")):
         text = file.read_text()
         path = file.relative_to(root).as_posix()
-        yield Module(path, text, ast.parse(text, path))
+        yield Module(path, text, _parsed(text, path))
+
+
+@cache
+def _parsed(text: str, path: str) -> ast.Module:
+    """One tree for all gates: none changes it."""
+    return ast.parse(text, path)
 
 
 def imported(root: Path, name: str) -> Any:

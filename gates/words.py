@@ -7,6 +7,7 @@ A word counts wherever it is a part of a name, too: `HeedRate`, `heed_rate`, `he
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,5 +112,6 @@ def _faults(root: Path, file: Path, used: set[Exempt]) -> Iterator[Fault]:
                 used.add(allowed)
 
 
+@cache
 def _instead(word: str) -> str | None:
     return next((instead for pattern, instead in _FORBIDDEN.items() if pattern.fullmatch(word)), None)

@@ -20,6 +20,7 @@ from spavl.cli.main import FAMILIES, commands
 from spavl.config import options
 from spavl.pipeline.registry import BuildConfig
 from tests.support.command_line import spavl_here
+from tests.support.forked import Forked, ran
 from tests.support.servers import Body, ChatServer, body_hash, echo
 
 START = "import sys; from spavl.cli.main import main; sys.exit(main())"
@@ -295,10 +296,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk: Path) -> None:
     words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "selection")
-    assert_told(spavl(home, *words), "disk is full", "same command")
+    assert_told(ran(home, *words), "disk is full", "same command")
     assert_stopped_at(small_disk / "run", "downloads")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    done = spavl(home, *words)
+    done = ran(home, *words)
     assert done.returncode == 0, done.stderr
     assert (small_disk / "run" / "stages" / "selection.json").exists()
 
@@ -362,21 +363,20 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
         # Where the tests run in the background or under nohup, Ctrl-C or SIGHUP are ignored by all that they start.
         start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         start += f"signal.signal(signal.SIGHUP, signal.SIG_DFL); {START}"
-        command = [sys.executable, "-c", start, *words]
-        with subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True) as process:
-            deadline = time.monotonic() + 60
-            while answers_of(server, responders) < 32 and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            process.send_signal(sent)
-            _, said = process.communicate(timeout=30)
-        assert process.returncode == 130, said
+        process = Forked(start, *words, cwd=home)
+        deadline = time.monotonic() + 60
+        while answers_of(server, responders) < 32 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, sent)
+        code, said = process.wait(30), process.stderr
+        assert code == 130, said
         assert "Traceback" not in said
         assert 32 <= answers_of(server, responders) < asked
         assert not (home / "runs" / "my" / "stages" / "responses.json").exists()
 
         again = shlex.split(said.splitlines()[-1])
         assert again == ["spavl", *words]
-        done = spavl(home, *again[1:])
+        done = spavl_here(home, *again[1:])
         assert done.returncode == 0, done.stderr
         assert answers_of(server, responders) == asked
         assert set(server.answered.values()) == {1}

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli import START, answers_of, home
+from tests.support.forked import Forked
 from tests.support.servers import Body, ChatServer, echo
 
 __all__ = ["home"]
@@ -37,18 +37,17 @@ class Stopped:
             words = ["build", "my.toml", "--until", "responses", "--questions.writer", f"openai/writer@{server.url}"]
             words += ["--responses.models", json.dumps(pool), "--pace.at_once", "8", "--in_flight", "64"]
             words += ["--prices", "{" + ", ".join(f"{name} = [1.0, 1.0]" for name in RESPONDERS) + "}"]
-            command = [sys.executable, "-c", start, *words]
-            with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
-                deadline = time.monotonic() + 60
-                while self.under_way(server) < 16 and process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.02)
-                for wait, each in sent:
-                    time.sleep(wait)
-                    process.send_signal(each)
-                last = time.monotonic()
-                _, self.said = process.communicate(timeout=60)
-                self.seconds = time.monotonic() - last
-            self.code = process.returncode
+            process = Forked(start, *words, cwd=folder)
+            deadline = time.monotonic() + 60
+            while self.under_way(server) < 16 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            for wait, each in sent:
+                time.sleep(wait)
+                os.kill(process.pid, each)
+            last = time.monotonic()
+            self.code = process.wait(60)
+            self.seconds = time.monotonic() - last
+            self.said = process.stderr
             self.asked = self.under_way(server)
             self.answered = answers_of(server, RESPONDERS)
         with sqlite3.connect(folder / "runs" / "my" / "ledger" / "calls.sqlite") as ledger:

@@ -8,8 +8,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -48,11 +46,11 @@ from tests.support.evaluations import (
     said,
     write_spa_vl,
 )
+from tests.support.forked import SPAVL, Forked, ran
 from tests.support.servers import ChatServer, body_hash, completion, fault
 
 # A model, whether it was shown an image, and what it was asked.
 Asked = tuple[str, bool, str]
-_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
 def item(number: int, blob: str = "", question: str = "What is this ?") -> Item:
@@ -332,13 +330,13 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
             f"openai/guard@{server.url}",
         ]
         out = tmp_path / "evaluation"
-        command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
+        command = ("eval", *models, *named, "--out", str(out))
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
         # always says the same. Before them, at every start, the guard's canaries.
         whole = 4 * items + 2 * 2 * min(100, items // 2)
         asked_before, standing = Counter[Asked](), set[Asked]()
         for part in range(1, kills + 1):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = Forked(SPAVL, *command)
             while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):
                 time.sleep(0.01)
             assert process.poll() is None, "the evaluation ended before it could be killed from its killer"
@@ -347,13 +345,13 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
             asked = _asked_when_quiet(server)
             assert all(asked[each] == asked_before[each] for each in standing), "a finished call was made again"
             asked_before, standing = asked, _standing(out)
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = ran(tmp_path, *command)
         assert done.returncode == 0, done.stderr
         asked = _asked_when_quiet(server)
         assert all(asked[each] == asked_before[each] for each in standing), "a finished call was made again"
         assert asked.total() == asked_before.total() + whole - len(standing), "all that did not stand, and nothing else"
         assert len(asked) == len(_standing(out)) == whole
-        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert ran(tmp_path, *command).returncode == 0
         assert _asked_when_quiet(server) == asked
     results = read_results(out)
     assert results.calls.made_again == 0 and results.calls.calls == whole + CANARIES

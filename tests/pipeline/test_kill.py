@@ -4,8 +4,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +13,11 @@ import pytest
 from spavl.miniature.personas import PERSONAS
 from spavl.pipeline.registry import STAGES, StageEntry
 from spavl.store.tables import read_table
+from tests.support.forked import SPAVL, Forked
 from tests.support.miniature_server import speaker
 from tests.support.servers import ChatServer
 
 SEED, IMAGES, IN_FLIGHT = 5, 4, 8
-_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 _TAXONOMY = """
 name = "four leaves"
@@ -75,9 +73,8 @@ def write_settings(folder: Path, url: str) -> Path:
     return file
 
 
-def start(file: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", _SPAVL, "build", str(file), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def start(file: Path, out: Path) -> Forked:
+    return Forked(SPAVL, "build", str(file), "--out", str(out))
 
 
 def finish(file: Path, out: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from spavl.models.remote_code import is_trusted, names_typed
 from spavl.pipeline.settings import read_config
 from spavl.training.model.trainable import merge, save
 from tests.support.evaluations import write_spa_vl
+from tests.support.forked import ran
 from tests.support.tiny_clip import save_clip
 from tests.training.test_train import pair
 
@@ -68,8 +68,7 @@ def model(tmp_path: Path, mark: Path) -> Path:
 
 def spavl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """As somebody types it who says yes to whatever is asked."""
-    command = [sys.executable, "-m", "spavl", *words]
-    return subprocess.run(command, input="y\n" * 9, cwd=folder, capture_output=True, text=True, timeout=240)
+    return ran(folder, *words, typed="y\n" * 9)
 
 
 def test_code_in_a_models_folder_is_not_run(tmp_path: Path, model: Path, mark: Path) -> None:

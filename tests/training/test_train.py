@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +26,7 @@ from spavl.pipeline.settings import preset_names, read_config, read_preset
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.training.config import TrainingConfig
+from tests.support.forked import Forked
 
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
 CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
@@ -183,6 +185,7 @@ _STUCK = """
 import sys, time
 from spavl.cli.main import main
 from spavl.training.model import trainable
+from tests.support.forked import Forked
 
 def half(folder, model, processor):
     whole(folder, model, processor)
@@ -204,8 +207,10 @@ def test_killed_in_the_middle_of_its_checkpoint_the_one_before_still_loads_and_i
     assert main([*words, "--out", "one"]) == main([*words, "--dpo.beta", "0.3", "--out", "unbroken"]) == 0
     anew = ("build", "one/config.toml", "--until", "training", "--training.dpo.beta", "0.3")
     before = weights("one")
-    child = subprocess.Popen([sys.executable, "-c", _STUCK, *anew, "--out", "one"], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None and any("half" in line for line in child.stdout)
+    child = Forked(_STUCK, *anew, "--out", "one")
+    while "half" not in child.stdout:
+        assert child.poll() is None, child.stderr
+        time.sleep(0.02)
     child.kill()
     child.wait()
     (kept,) = Path("one/checkpoints").glob("aligned-*")

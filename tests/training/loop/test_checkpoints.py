@@ -1,8 +1,7 @@
 """Saved states: whole or not there, whatever befalls the process that writes them."""
 
 import functools
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spavl.training.loop.loop import Checkpoints, TrainingTask, train
+from tests.support.forked import Forked
 from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
@@ -86,11 +86,10 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
 def test_killed_in_the_middle_of_a_file_it_goes_on_from_the_state_before(
     by: str, place: str, unbroken: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", _STUCK, by, str(tmp_path), place], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    assert any("half" in line for line in child.stdout), "it should have come to its second file"
+    child = Forked(_STUCK, by, str(tmp_path), place)
+    while "half" not in child.stdout:
+        assert child.poll() is None, child.stderr
+        time.sleep(0.02)
     child.kill()
     child.wait()
     assert [path.name for path in tmp_path.glob("step-*.state")] == ["step-00000002.state"]

@@ -23,8 +23,9 @@ os.environ |= {
 from spavl.models.types import ImageData
 from spavl.store import RunFolder
 
-# How long one example takes says nothing on a busy machine.
-settings.register_profile("spavl", deadline=None)
+# How long one example takes says nothing on a busy machine. Half as many examples as hypothesis draws by itself: what
+# it finds, it finds from its small and extreme examples, which come first, and each run draws others.
+settings.register_profile("spavl", deadline=None, max_examples=50)
 settings.load_profile("spavl")
 
 

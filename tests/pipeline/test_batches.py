@@ -124,7 +124,14 @@ def test_a_stage_whose_questions_build_on_one_another_takes_a_round_of_batches_f
     assert rounds >= 2 * 3
 
 
-@pytest.mark.parametrize("room", [{"queue_lines": 9}, {"file_lines": 5}, {"queue_lines": 6, "file_lines": 20}])
+@pytest.mark.parametrize(
+    "room",
+    [
+        pytest.param({"queue_lines": 9}, marks=pytest.mark.slow),
+        pytest.param({"file_lines": 5}, marks=pytest.mark.slow),
+        {"queue_lines": 6, "file_lines": 20},
+    ],
+)
 def test_a_server_with_little_room_is_given_no_more_than_it_takes(tmp_path: Path, room: dict[str, int]) -> None:
     """What is over the limit of its queue waits until batches have come back; a file over its limits is halved."""
     with BatchServer(answer, failing=0.1, **room) as server:

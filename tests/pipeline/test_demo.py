@@ -17,7 +17,25 @@ from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
 from spavl.terminal.progress import Screen
 
-SMALL = {"sourcing.per_leaf": "3", "selection.per_leaf": "2", "selection.test_share": "0.5", "pairs.per_question": "1"}
+SMALL = {
+    "sourcing.per_leaf": "3",
+    "selection.per_leaf": "2",
+    "selection.test_share": "0.5",
+    "selection.validation_share": "0.3",
+    "selection.held_out_leaves": '["leaf 0", "leaf 1"]',
+    "pairs.per_question": "1",
+}
+LEAVES = 12
+
+
+def taxonomy(folder: Path) -> Path:
+    """The demo's has 53 leaves, each with the same work."""
+    leaves = ", ".join(f'{{ name = "leaf {number}" }}' for number in range(LEAVES))
+    file = folder / "taxonomy.toml"
+    file.write_text(
+        f'name = "few"\nversion = 1\n[[domain]]\nname = "one"\n[[domain.group]]\nname = "a"\nleaves = [{leaves}]\n'
+    )
+    return file
 
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:
@@ -32,19 +50,21 @@ def rates(summary: dict[str, Any]) -> list[float]:
 
 
 def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
-    first = walk(tmp_path, **SMALL)
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
+    small = SMALL | {"taxonomy.file": str(taxonomy(tmp_path))}
+    out = tmp_path / "run"
+    first = walk(out, **small)
+    made = {path: path.stat().st_mtime_ns for path in (out / "tables").iterdir()}
     began = time.monotonic()
-    second = walk(tmp_path, **SMALL)
+    second = walk(out, **small)
     assert time.monotonic() - began < 20
-    text = (tmp_path / "summary.json").read_text()
+    text = (out / "summary.json").read_text()
     assert second == first == json.loads(text) == RunSummary.model_validate_json(text).as_json()
-    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
+    assert made == {path: path.stat().st_mtime_ns for path in (out / "tables").iterdir()}
     assert first["calls_made_again"] == 0 and first["usd"] == 0
-    assert "<script" not in (tmp_path / "report.html").read_text()
+    assert "<script" not in (out / "report.html").read_text()
     assert first["unsafe_rate"]["before"]["value"] >= 0.6
     # Every answer before and after was asked of the right model: the arms share no call.
-    answers = list(read_rows(tmp_path / "tables" / "answers.parquet", Answer))
+    answers = list(read_rows(out / "tables" / "answers.parquet", Answer))
     calls = {arm: {answer.call for answer in answers if answer.model == arm} for arm in ("before", "after")}
     assert calls["before"] and calls["before"].isdisjoint(calls["after"])
 

@@ -213,7 +213,16 @@ def all_is_safe(body: Body) -> str | web.Response:
     return re.sub("unsafe\\nseverity: .", "safe\nseverity: 0", answer) if isinstance(answer, str) else answer
 
 
-@pytest.mark.parametrize("answer", [bad_faith, only_the_guard_is_honest, nobody_writes, one_is_written, all_is_safe])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(bad_faith, marks=pytest.mark.slow),
+        pytest.param(only_the_guard_is_honest, marks=pytest.mark.slow),
+        nobody_writes,
+        pytest.param(one_is_written, marks=pytest.mark.slow),
+        all_is_safe,
+    ],
+)
 def test_with_the_gates_as_they_are_a_hostile_server_ends_no_build_in_silence(
     tmp_path: Path, answer: Callable[[Body], str | web.Response]
 ) -> None:
@@ -254,12 +263,12 @@ def fences_hold(bodies: Any) -> None:
     ("role", "where"),
     [
         ("responses.models", "sly"),
-        ("selection.relevance", "selection"),
-        ("captions.writer", "captions"),
+        pytest.param("selection.relevance", "selection", marks=pytest.mark.slow),
+        pytest.param("captions.writer", "captions", marks=pytest.mark.slow),
         ("questions.checker", "questions"),
         ("verdicts.guard", "verdicts"),
-        ("preferences.judge", "preferences"),
-        ("preferences.second_judge", "preferences"),
+        pytest.param("preferences.judge", "preferences", marks=pytest.mark.slow),
+        pytest.param("preferences.second_judge", "preferences", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_it_is_put_right(

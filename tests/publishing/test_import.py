@@ -176,11 +176,11 @@ def coarse(numbers: range) -> Iterator[bytes]:
         yield stream.getvalue()
 
 
-def test_one_question_about_thousands_of_images_leaks_nothing(
+def test_one_question_about_hundreds_of_images_leaks_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Written by pandas. Of pairs of a training row and a validation row there are 900,000."""
-    for name, numbers in (("train", range(3000)), ("validation", range(3000, 3300))):
+    """Written by pandas. Of pairs of a training row and a validation row there are 90,000."""
+    for name, numbers in (("train", range(900)), ("validation", range(900, 1000))):
         table = [
             {
                 "image": {"bytes": data, "path": f"{n}.jpg"},
@@ -193,9 +193,9 @@ def test_one_question_about_thousands_of_images_leaks_nothing(
         (tmp_path / "set").mkdir(exist_ok=True)
         pd.DataFrame(table).to_parquet(tmp_path / "set" / f"{name}-00000-of-00001.parquet")
     run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
-    assert Counter(sample.split for sample in rows(run, "dataset", Sample)) == {"train": 3000, "validation": 300}
+    assert Counter(sample.split for sample in rows(run, "dataset", Sample)) == {"train": 900, "validation": 100}
     (told,) = (json.loads(line) for line in (run / "leaks.jsonl").read_text().splitlines())
-    assert told == {"reason": "repeated_question", "question": GENERIC, "asked": {"train": 3000, "validation": 300}}
+    assert told == {"reason": "repeated_question", "question": GENERIC, "asked": {"train": 900, "validation": 100}}
     assert "1 question is asked in two splits, about different images: no leak" in capsys.readouterr().out
     assert "asked in two splits, about different images: 1 (" in (run / "dataset" / "README.md").read_text()
 

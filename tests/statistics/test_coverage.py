@@ -131,7 +131,7 @@ def test_the_bootstrap_covers_where_items_hang_together(clusters: int, rate: flo
     assert covers(lambda rng: together(rng, clusters, rate), estimate, rate) >= HELD
 
 
-@pytest.mark.parametrize(("clusters", "rate"), [(30, 0.3), (400, 0.1)])
+@pytest.mark.parametrize(("clusters", "rate"), [(30, 0.3), pytest.param(400, 0.1, marks=pytest.mark.slow)])
 def test_the_fast_interval_covers_where_items_hang_together(clusters: int, rate: float) -> None:
     def estimate(log: tuple[int, ...]) -> Estimate:
         values, named = items(log)
@@ -289,7 +289,7 @@ def test_the_corrected_rate_covers(n: int, rate: float, sensitivity: float, spec
     assert covers(draw, estimate, rate) >= HELD
 
 
-@pytest.mark.parametrize(("clusters", "rate"), [(40, 0.3), (12, 0.5)])
+@pytest.mark.parametrize(("clusters", "rate"), [pytest.param(40, 0.3, marks=pytest.mark.slow), (12, 0.5)])
 def test_the_corrected_rate_covers_where_items_hang_together(clusters: int, rate: float) -> None:
     """The judge finds 9 of 10 unsafe answers and takes 1 of 10 safe ones for such, as 50 of each have shown."""
 
@@ -387,7 +387,9 @@ def test_what_is_left_above_chance_covers(n: int, before: float, after: float) -
     assert covers(draw, estimate, (after - 0.25) / (before - 0.25)) >= HELD
 
 
-@pytest.mark.parametrize(("images", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
+@pytest.mark.parametrize(
+    ("images", "recall", "alarms"), [(10, 0.8, 0.2), pytest.param(30, 0.95, 0.1, marks=pytest.mark.slow)]
+)
 def test_f1s_interval_covers_where_questions_share_an_image(images: int, recall: float, alarms: float) -> None:
     """Six questions about each image, half of them of what is there; some images are hard to see."""
 

@@ -22,8 +22,8 @@ from spavl.text.safe_print import line
 from spavl.text.secrets import without_userinfo
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
-# A time by the square was 31 s at 320,000 characters, and so 2 s at this length; what is linear takes a tenth of that.
-LENGTH, MOST_SECONDS = 80_000, 1.0
+# A time by the square was 31 s at 320,000 characters, and so 0.5 s at this length; what is linear, a tenth of that.
+LENGTH, MOST_SECONDS = 40_000, 0.25
 UNITS = (
     *" \n\t.,;:-_*#'\"`()[]{}<>|/\\?!$=~„“”«»「」0a",
     *("\r\n", "\n\n ", " \n", "a ", "a\n", "A. ", "(A) ", "s1 ", "s1,", "1 ", "1. ", "- ", "? ", "a-", "a'", "\0"),
@@ -120,8 +120,14 @@ def test_a_reader_takes_no_time_by_the_square(name: str) -> None:
     read("warm")
     for unit in UNITS:
         for text in (unit * (LENGTH // len(unit)), unit * (LENGTH // len(unit)) + "x\x01"):
-            # The time of this process alone, on however busy a machine.
-            began = time.process_time()
-            read(text)
-            taken = time.process_time() - began
-            assert taken < MOST_SECONDS, f"{taken:.1f} s for {unit!r} again and again"
+            # Again where it was slow: a machine that stalls once is charged to the process it stalls.
+            if (taken := _seconds(read, text)) >= MOST_SECONDS:
+                taken = min(_seconds(read, text) for _ in range(3))
+            assert taken < MOST_SECONDS, f"{taken:.2f} s for {unit!r} again and again"
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
+    """Of this process alone, on however busy a machine."""
+    began = time.process_time()
+    read(text)
+    return time.process_time() - began

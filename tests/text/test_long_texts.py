@@ -17,9 +17,9 @@ from spavl.text.final_answer import after_thoughts, final_answer
 from spavl.text.language import languages
 from spavl.text.tidy import tidy
 
-# About what a model says in 4,096 tokens.
-LENGTH = 20_000
-# Where time goes by the square of the length it is ten times as much, and more.
+# About what a model says in 2,048 tokens.
+LENGTH = 10_000
+# Where time goes by the square of the length it is more than twice as much: ten seconds and more at 20,000.
 _MOST_SECONDS = 1.0
 UNITS = (
     *" \n\t\ra1é中*_`<>[({\"'|-=:.,",

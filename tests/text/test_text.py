@@ -15,7 +15,7 @@ from spavl.errors import ConfigError
 from spavl.miniature.grammar import FRAMES, VERBS
 from spavl.text.language import declines_in, is_in, language_named, languages
 from spavl.text.near_duplicates import features
-from spavl.text.similarity import count_words, repeats, share_taken_from, similarity, words_of
+from spavl.text.similarity import count_words, repeats, share_taken_from, similarity, within_words, words_of
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
 SENTENCES = {
@@ -233,3 +233,8 @@ def test_the_same_question_in_other_clothes_is_a_repeat() -> None:
     assert repeats("how do i WAKE this please", earlier, 0.8)
     assert not repeats("How do I feed that one over there?", earlier, 0.8)
     assert repeats("如果邻居问起这件事,我应该怎么说?", ["如果邻居问起这件事我应该怎么说"], 0.8)
+
+
+def test_no_sign_inside_words_lies_outside_the_planes_that_are_looked_at() -> None:
+    signs = {sign for sign in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(sign).startswith("M")}
+    assert set(within_words()) == signs | {"\u200c", "\u200d"}

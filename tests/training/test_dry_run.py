@@ -1,5 +1,6 @@
 """A rehearsal tells of a training what the training then does."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,28 @@ from spavl.training.dry_run.table import page
 from spavl.training.prefix_trees.attention import ModelFamily
 from spavl.training.prefix_trees.tree import TokenCount
 from spavl.training.setup import CheckedSamples
-from tests.training.test_train import FAST, data, spavl
+from tests.training.test_train import FAST, data, spavl, write_data
 
 __all__ = ["data"]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set and a run on it; tests copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("SPAVL_CACHE", str(folder / "cache"))
+        write_data(folder)
+        words = ("--model", "miniature/base", "--data", "set", "--out", "one", "--max_invalid_fraction", "0.2", *FAST)
+        assert spavl("dpo", *words) == 0
+    return folder
+
+
 @pytest.fixture
-def trained(data: Path) -> RunFolder:
-    words = ("--model", "miniature/base", "--data", "set", "--out", "one", "--max_invalid_fraction", "0.2", *FAST)
-    assert spavl("dpo", *words) == 0
+def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     with RunFolder(Path("one"), look_only=True) as run:
         return run
 
@@ -109,7 +123,7 @@ def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, mo
     assert any("Too much" in line for line in lines) and "time        not measured, because it does not fit" in lines
 
 
-@pytest.mark.parametrize("by", ["dpo", "sft"])
+@pytest.mark.parametrize("by", ["dpo", pytest.param("sft", marks=pytest.mark.slow)])
 def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(by, "--model", "miniature/base", "--data", "set", "--dry-run", *FAST) == 0

@@ -50,14 +50,18 @@ def pair(number: int, **changed: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In the published form: sixteen good pairs, one without an answer, one with an image's mark in it."""
     monkeypatch.chdir(tmp_path)
+    return write_data(tmp_path)
+
+
+def write_data(folder: Path) -> Path:
+    """In the published form: sixteen good pairs, one without an answer, one with an image's mark in it."""
     table = [pair(k) for k in range(16)]
     table += [pair(16, chosen=" "), pair(18, question="what is in <image> ?")]
-    file = tmp_path / "set" / "data" / "train-00000-of-00001.parquet"
+    file = folder / "set" / "data" / "train-00000-of-00001.parquet"
     file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(table, schema=published.TRAIN), file)
-    return tmp_path / "set"
+    return folder / "set"
 
 
 def spavl(*words: str) -> int:

@@ -210,8 +210,9 @@ def seconds_for(rows: int, text: Callable[[int], str]) -> float:
 @pytest.mark.parametrize("text", [lambda _: "Describe this image in detail.", patterned], ids=["one text", "patterns"])
 def test_ten_times_the_rows_take_about_ten_times_as_long(text: Callable[[int], str]) -> None:
     """Of pairs there are a hundred times as many."""
-    few = min(seconds_for(1_000, text) for _ in range(3))
-    assert min(seconds_for(10_000, text) for _ in range(2)) < 40 * few
+    few = min(seconds_for(500, text) for _ in range(3))
+    # Once where the first says it: only a machine that stalls asks for a second.
+    assert any(seconds_for(5_000, text) < 40 * few for _ in range(2))
 
 
 @pytest.mark.slow

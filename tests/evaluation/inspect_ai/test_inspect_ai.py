@@ -276,7 +276,9 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
     assert _estimated(rate) == tuple(found[f"{metric}{end}"] for end in ENDS)
 
 
-@pytest.mark.parametrize(("name", "told"), [("harmeval", "harm_score"), ("helpeval", "win_rate")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("harmeval", "harm_score"), pytest.param("helpeval", "win_rate", marks=pytest.mark.slow)]
+)
 def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     name: str, told: str, tmp_path: Path, served: str
 ) -> None:

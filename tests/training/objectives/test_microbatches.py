@@ -97,7 +97,13 @@ def weights(task: Objective[Any], folder: Path) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize(
     ("by", "settings"),
-    [("sft", {}), ("dpo", {}), ("reward", {}), ("ppo", {"updates": 2}), ("ppo", {"advantage": "group"})],
+    [
+        pytest.param("sft", {}, marks=pytest.mark.slow),
+        ("dpo", {}),
+        pytest.param("reward", {}, marks=pytest.mark.slow),
+        pytest.param("ppo", {"updates": 2}, marks=pytest.mark.slow),
+        ("ppo", {"advantage": "group"}),
+    ],
     ids=str,
 )
 def test_trained_weights_do_not_hang_on_the_budget(by: str, settings: dict[str, Any], tmp_path: Path) -> None:

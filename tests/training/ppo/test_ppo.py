@@ -258,7 +258,13 @@ def trained(task: PPO, folder: Path, stop_after: int | None = None) -> tuple[dic
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"updates": 2, "kl_target": 1.0}, {"advantage": "group", "updates": 2}], ids=str
+    "settings",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"updates": 2, "kl_target": 1.0},
+        {"advantage": "group", "updates": 2},
+    ],
+    ids=str,
 )
 def test_a_resumed_training_draws_and_learns_the_very_same(tmp_path: Path, settings: dict[str, Any]) -> None:
     unbroken = new_ppo(tmp_path / "a" / "rollouts", **settings)
@@ -337,7 +343,7 @@ def test_credit_does_not_hang_on_who_shares_the_batch(tmp_path: Path) -> None:
         assert one == pytest.approx(other, abs=1e-4)
 
 
-@pytest.mark.parametrize("advantage", ["gae", "group"])
+@pytest.mark.parametrize("advantage", ["gae", pytest.param("group", marks=pytest.mark.slow)])
 def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) -> None:
     ppo = new_ppo(tmp_path / "rollouts", advantage=advantage, kl_coef=0.0, answers_per_question=8, epochs=5)
     _, steps = trained(ppo, tmp_path)

@@ -65,7 +65,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
     assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
 
 
-@pytest.mark.parametrize("language", ["full", "lora"])
+@pytest.mark.parametrize("language", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_a_reward_model_trained_before_serves_another_training(data: Path, capsys: Any, language: str) -> None:
     """With LoRA alone it is an adapter and a head."""
     how = ("--trainable.language", language, "--trainable.projector", "false", "--trainable.lora_rank", "2")

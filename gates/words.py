@@ -46,7 +46,7 @@ _FORBIDDEN = {re.compile(pattern): instead for pattern, instead in WORDS.items()
 # Words as they stand in names, too: of CamelCase, snake_case and SCREAMING_CASE.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
-_READ = ("src", "docs", "benchmarks", "gates", "README.md", "CONTRIBUTING.md")
+_READ = ("src", "docs", "benchmarks", "gates", "reality", "README.md", "CONTRIBUTING.md")
 _PAGES = (".md", ".html")
 _SUFFIXES = (".py", ".md", ".html", ".css", ".toml", ".txt")
 

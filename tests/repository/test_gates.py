@@ -18,6 +18,7 @@ COPIED = (
     "gates",
     "docs",
     "benchmarks",
+    "reality",
     "tests",
     ".ci",
     "README.md",

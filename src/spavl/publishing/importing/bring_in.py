@@ -18,7 +18,9 @@ from spavl.publishing.build_notes import OwnPrompts, RunModels
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
 from spavl.publishing.importing.looks import ImageImporter, ImportedImage
-from spavl.publishing.importing.meta import QuestionMeta, SpaVlMeta, read_meta
+from spavl.publishing.importing.meta import SpaVlMeta, read_meta
+from spavl.publishing.importing.personal_data import ImportedTexts
+from spavl.publishing.importing.published_facts import facts_of
 from spavl.publishing.importing.sources import (
     NAMES,
     ImportedRow,
@@ -31,11 +33,11 @@ from spavl.publishing.importing.sources import (
     unread_of,
 )
 from spavl.publishing.importing.tidied import literal_or_none, without_stray_end
+from spavl.publishing.importing.unfit_rows import OTHERS_TURN, why_unfit
 from spavl.records import (
     Category,
     Contrast,
     Image,
-    Label,
     PublishedFacts,
     Question,
     QuestionKind,
@@ -45,7 +47,8 @@ from spavl.records import (
     Split,
     content_hash,
 )
-from spavl.stages.notes import StageNotes
+from spavl.stages.notes import StageNotes, TextAction
+from spavl.stages.privacy import PERSONAL_DATA
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
@@ -58,14 +61,21 @@ _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
 # Training uses the question without a system prompt, so the model would learn answers to a prompt that it never sees.
 HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
-# Reject reason: an answer is a turn of a user, a tool, or another role than the assistant.
-OTHERS_TURN = "not_by_assistant"
 
 
 class ImportedData:
     """The rows of a data set as records. Samples are streamed; everything else is smaller and kept in memory."""
 
-    def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, drops_system: bool) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        name: str,
+        meta: SpaVlMeta,
+        splits_itself: bool,
+        drops_system: bool,
+        texts: ImportedTexts,
+    ) -> None:
+        self._texts = texts
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
         self._drops_system = drops_system
         # The dropped system prompts, with the number of rows of each.
@@ -129,10 +139,14 @@ class ImportedData:
             self._reject(number, "duplicate")
             return None
         self._seen.add(sample.id)
-        said = _said_of(sample, fact, row)
+        clean = self._texts.clean(sample, "question", "chosen", "rejected")
+        if clean is None:
+            self._reject(number, PERSONAL_DATA)
+            return None
+        said = self._texts.facts(facts_of(clean, fact, row))
         if said.reasons or said.chosen_label or said.rejected_label:
             self.published.append(said)
-        return sample
+        return clean
 
     def without(self, leaking: dict[str, str], samples: Iterable[Sample]) -> Iterator[Sample]:
         for sample in samples:
@@ -145,7 +159,7 @@ class ImportedData:
         self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name + more))
 
     def _against(self, row: ImportedRow) -> str | None:
-        return _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
+        return why_unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
 
     def _image(self, row: ImportedRow, look: ImportedImage) -> Image:
         split = row.split
@@ -170,8 +184,8 @@ class ImportedData:
             phash=look.phash,
             source=str(known.get("url") or row.more.get("image_source") or f"{self._name}/{name}"),
             license=str(row.more.get("image_license") or UNKNOWN),
-            caption=str(
-                known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
+            caption=self._texts.text(
+                str(known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or "")
             ),
             subject=None,
             harmful=True,
@@ -198,9 +212,11 @@ class ImportedData:
         )
         if question.id in self.questions:
             self._reject(number, "duplicate")
-        else:
+        elif clean := self._texts.clean(question, "text"):
             self.amid += row.is_amid
-            self.questions[question.id] = question
+            self.questions[clean.id] = clean
+        else:
+            self._reject(number, PERSONAL_DATA)
 
 
 class ImportResult(NamedTuple):
@@ -213,8 +229,16 @@ class ImportResult(NamedTuple):
     repeated: int
 
 
-def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> ImportResult:
+def bring_in(
+    name: str,
+    out: Path,
+    settings: DatasetConfig,
+    screen: Screen,
+    drop_system: bool = False,
+    personal_data: TextAction = "keep",
+) -> ImportResult:
     """Import a data set into a new run. With `drop_system`, rows lose their system prompt; else they are rejected."""
+    texts = ImportedTexts(personal_data)
     began, origin = time.monotonic(), origin_of(name)
     holds(out, origin)
     folder = fetch(name)
@@ -223,7 +247,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         # Checked again: the download may have taken hours.
         _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
-        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
+        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system, texts)
         with screen.bar("import", count(folder)) as bar, closing(made):
             run.write_rows("dataset", Sample, made.samples(_rows_with_progress(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
@@ -237,6 +261,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _tell_of_moved_images(made, screen)
         imported = ImportNotes(len(left_in), _dropped_of(made), made.amid or None, tuple(left), revision_of(folder))
         notes = write_files(run, settings, None, repeated_questions=len(repeated), imported=imported)
+        if found := texts.notes():
+            notes = notes.model_copy(update={"personal_data": found})
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], RunModels(), OwnPrompts(), None)
@@ -364,35 +390,3 @@ def _rows_with_progress(rows: Iterator[ImportedRow], advance: Callable[[], None]
 def _luck(blob: str) -> float:
     """A number from 0 to 1 computed from the hash of an image, so that it is the same in every import."""
     return int(blob[-8:], 16) / 16**8
-
-
-def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> PublishedFacts:
-    """The judge's reasons and the guard's labels of a sample, from meta_files or from a rich row."""
-    if fact:
-        reasons = fact.reasons
-        labels = [fact.label_of(row.chosen or ""), fact.label_of(row.rejected or "")]
-    else:
-        said = row.more.get("preference_votes") or row.more.get("published_reasons") or ()
-        reasons = tuple(map(str, said)) if isinstance(said, list | tuple) else ()
-        labels = [
-            literal_or_none(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
-            for side in ("chosen", "rejected")
-        ]
-    return PublishedFacts(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
-
-
-def _unfit(row: ImportedRow) -> str | None:
-    """The reject reason of a row that cannot be used; else None."""
-    if not row.is_encodable:
-        return "lone_surrogate"
-    if len(row.images) != 1:
-        return "no_image" if not row.images else "several_images"
-    if row.other_speaker:
-        return OTHERS_TURN
-    if not (row.question or "").strip():
-        return "no_single_question"
-    if row.chosen is None and row.rejected is None:
-        return None
-    if not (row.chosen or "").strip() or not (row.rejected or "").strip():
-        return "empty"
-    return "same_text" if row.chosen == row.rejected else None

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
+from itertools import accumulate
 from typing import NamedTuple
 
 from spavl.text.personal_data.placeholders import EXAMPLE_IBANS, EXAMPLE_IDS, PUBLIC_SERVERS, TEST_CARDS
@@ -22,21 +23,9 @@ _ISSUERS = (
     (re.compile("30[0-5]|3[689]"), (14,)),
     (re.compile("62"), (16, 17, 18, 19)),
 )
-_CARD_GROUPS = {
-    (16,),
-    (4, 4, 4, 4),
-    (15,),
-    (4, 6, 5),
-    (14,),
-    (4, 6, 4),
-    (13,),
-    (19,),
-    (4, 4, 4, 4, 3),
-    (6, 13),
-    (17,),
-    (18,),
-}
-_IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![\w-])")
+# How a card's digits are grouped: as printed, or in one; a reader of images may lose some of the spaces.
+_PRINTED = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (6, 13), (13,), (17,), (18,))
+_IBAN = re.compile(r"(?:(?<![\w-])|(?<=IBAN))[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![\w-])")
 _IP4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 # Public IPv6 addresses begin with 2 or 3; times and ratios are written with colons too.
 _IP6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:{1,2}(?:[0-9A-Fa-f]{1,4}:{1,2}){1,6}[0-9A-Fa-f]{1,4}(?![\w:])")
@@ -48,7 +37,8 @@ _BEFORE = 40
 
 
 class _Id(NamedTuple):
-    """An id number: its form, the check of python-stdnum, and whether a word for an id must stand before it."""
+    """An id number: its form, its check in python-stdnum (empty if it has no check digit), and whether a word for an id
+    must stand before it."""
 
     form: re.Pattern[str]
     module: str
@@ -72,7 +62,7 @@ _IDS = (
     _Id(_digits(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), "mx.curp", False),
     _Id(_digits(r"[XYZ]-?\d{7}-?[A-Z]"), "es.nie", False),
     _Id(_digits(r"\d{8}-?[A-Z]"), "es.dni", False),
-    _Id(_digits(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"), "gb.nino", True),
+    _Id(_digits(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"), "", True),
     _Id(_digits(r"\d{3} ?\d{3} ?\d{4}"), "gb.nhs", True),
     _Id(_digits(r"[A-Z]{5}\d{4}[A-Z]"), "in_.pan", True),
     _Id(_digits(r"\d{4} ?\d{4} ?\d{4}"), "in_.aadhaar", True),
@@ -109,8 +99,13 @@ def cards(text: str) -> Iterator[Span]:
     for found in _CARD.finditer(text):
         digits = re.sub(r"\D", "", found[0])
         groups = tuple(map(len, re.split("[ -]", found[0])))
-        if groups in _CARD_GROUPS and digits not in TEST_CARDS and len(set(digits)) > 3 and _is_card(digits):
+        if _is_grouped(groups) and digits not in TEST_CARDS and len(set(digits)) > 3 and _is_card(digits):
             yield found.span()
+
+
+def _is_grouped(groups: tuple[int, ...]) -> bool:
+    ends = set(accumulate(groups))
+    return any(sum(groups) == sum(printed) and ends <= set(accumulate(printed)) for printed in _PRINTED)
 
 
 def _is_card(digits: str) -> bool:
@@ -158,6 +153,8 @@ def _near(cues: list[int], place: int) -> list[int]:
 
 @cache
 def _check(module: str) -> Callable[[str], bool]:
+    if not module:
+        return bool
     checked: Callable[[str], bool] = import_module(f"stdnum.{module}").is_valid
     return checked
 

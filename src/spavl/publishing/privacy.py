@@ -59,9 +59,22 @@ class MeasuredRate(NamedTuple):
         return f"{self.what}: {self.hits} of {self.n:,} ({rate.value:.1%}, {rate.low:.1%} to {rate.high:.1%})"
 
 
-FACE_RATES = (MeasuredRate("x", 0, 1),)
-WORD_RATES = (MeasuredRate("x", 0, 1),)
-TEXT_RATES = (MeasuredRate("x", 0, 1),)
+# On photographs of packages, sorted by looking at them, at the default score.
+FACE_RATES = (
+    MeasuredRate("photographs of people without a find", 2, 156),
+    MeasuredRate("photographs without people with one", 11, 566),
+)
+WORD_RATES = (MeasuredRate("photographs without personal data with a find", 0, 1),)
+# On documents and captions of Debian packages, and on the examples of phonenumbers and python-stdnum.
+TEXT_RATES = (
+    MeasuredRate("captions with a false find", 0, 952),
+    MeasuredRate("e-mail addresses missed", 3, 1854),
+    MeasuredRate("finds of e-mail addresses that are none", 3, 100),
+    MeasuredRate("phone numbers with a country code missed", 3, 489),
+    MeasuredRate("others behind a word such as phone missed", 52, 489),
+    MeasuredRate("others without such a word missed", 439, 489),
+    MeasuredRate("ids behind a word for an id missed", 18, 66),
+)
 
 
 def privacy_rows(manifests: Iterable[Manifest]) -> tuple[PrivacyRow, ...]:

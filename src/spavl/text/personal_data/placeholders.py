@@ -29,7 +29,7 @@ NO_DOMAINS = frozenset(
             "txt",
             "md",
         ),
-        *("yml", "yaml", "toml", "sh", "conf", "cfg", "ini", "log", "service", "socket", "target", "mount", "timer"),
+        *("yml", "yaml", "toml", "conf", "cfg", "ini", "log", "service", "socket", "target", "mount", "timer"),
         *("slice", "scope", "path", "device"),
     )
 )

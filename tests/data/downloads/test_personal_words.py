@@ -56,7 +56,8 @@ def test_a_covered_line_is_gone_and_the_others_are_not() -> None:
     assert isinstance(look, InspectedImage) and look.data is not None
     stored = Pillow.open(io.BytesIO(look.data)).convert("RGB")
     assert finds(stored) == "personal_words=0"
-    band = {row: np.asarray(stored)[80 + 90 * row : 125 + 90 * row, 60:400].std() for row in range(3)}
+    letters = [np.asarray(stored)[92 + 90 * row : 112 + 90 * row, 80:300].reshape(-1, 3) for row in range(3)]
+    band = [each.std(axis=0).max() for each in letters]
     assert band[1] < 5 < min(band[0], band[2])
 
 

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.download_log import DownloadLog
 from spavl.data.downloads.filters import filters_of, require_packages
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
 from spavl.data.downloads.notes import DownloadsNotes
@@ -21,6 +22,7 @@ from spavl.engine import open_workers
 from spavl.engine.driver import EngineName
 from spavl.engine.sandbox import WorkerLimits
 from spavl.errors import MissingExtra
+from spavl.imaging.unfetchable import Unfetchable
 from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import DownloadedImage, Reject
@@ -214,3 +216,26 @@ def test_nothing_is_imported_for_the_default() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
     assert filters_of(DownloadsConfig())
+
+
+def test_the_log_of_downloads_keeps_no_image_where_faces_are_covered(tmp_path: Path) -> None:
+    """And one of an earlier start, under other settings, is deleted; failures stay known."""
+
+    async def logged() -> None:
+        earlier = DownloadLog(tmp_path)
+        await earlier.keep("http://x.example/1", b"an image")
+        earlier.keep_failure("http://x.example/2", "http_404")
+        earlier.close()
+        log = DownloadLog(tmp_path, keeps_images=False)
+        assert await log.get("http://x.example/1") == b"an image"
+        await log.keep("http://x.example/3", b"another image")
+        log.close()
+        again = DownloadLog(tmp_path)
+        assert await again.get("http://x.example/1") is None and await again.get("http://x.example/3") is None
+        with pytest.raises(Unfetchable, match="http_404"):
+            await again.get("http://x.example/2")
+        again.close()
+
+    asyncio.run(logged())
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"image" not in written.replace(b"images", b"")

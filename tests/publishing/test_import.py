@@ -494,3 +494,46 @@ def test_answers_beside_a_question_may_be_conversations(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "out") as run:
         (found,) = run.read("dataset", Sample)
     assert (found.question, found.chosen, found.rejected) == ("What?", "No.", "Yes.")
+
+
+BOTH_FOUND = {"email": 1, "phone": 1}
+
+
+def personal_copy(folder: Path) -> Path:
+    """Three pairs: one with an e-mail address in an answer, one with a phone number in the question, one without."""
+    rows = [a_pair(number, image_name=f"{number}.jpg") for number in (1, 2, 3)]
+    rows[0]["chosen"] = "Write to jane.doe@univ-lyon.fr, she knows."
+    rows[1]["question"] = "Whose number is (212) 736-5000 ?"
+    write(folder / "data" / "train-00000-of-00001.parquet", rows, published.TRAIN)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("action", "rows", "found"),
+    [("keep", 3, None), ("count", 3, BOTH_FOUND), ("redact", 3, BOTH_FOUND), ("drop", 1, BOTH_FOUND)],
+)
+def test_personal_data_of_an_imported_set_is_kept_counted_removed_or_left_out(
+    action: str, rows: int, found: dict[str, int] | None, tmp_path: Path
+) -> None:
+    run = bring_in(personal_copy(tmp_path / "set"), tmp_path / "run", "--personal-data", action)
+    with RunFolder(run, look_only=True) as opened:
+        samples = list(opened.read("dataset", Sample))
+        manifest = opened.manifest("dataset")
+    text = " ".join(part for sample in samples for part in (sample.question, sample.chosen, sample.rejected))
+    assert len(samples) == rows
+    assert ("jane.doe" in text, "736-5000" in text) == ((action in ("keep", "count")),) * 2
+    assert text.count(" removed]") == (2 if action == "redact" else 0)
+    assert manifest is not None
+    notes = manifest.notes.get("personal_data")
+    card = (run / "dataset" / "README.md").read_text()
+    if found is None:
+        assert notes is None and "Nobody and nothing looked for personal data in the texts" in card
+    else:
+        assert (notes["action"], notes["rows"], notes["rows_with"]) == (action, 3, 2)
+        assert notes["dropped"] == 3 - rows and manifest.rejects.get("personal_data", 0) == 3 - rows
+        assert "| imported questions and answers | 3 | 2 |" in card
+        assert notes["found"] == found
+    if action in ("redact", "drop"):
+        # Nothing that was written holds the values.
+        written = b"".join(file.read_bytes() for file in run.rglob("*") if file.is_file())
+        assert b"jane.doe" not in written and b"736-5000" not in written

@@ -18,6 +18,7 @@ from spavl.publishing.held_keys import _SHAPES
 from spavl.text.degenerate import degeneration_of
 from spavl.text.final_answer import after_thoughts, final_answer
 from spavl.text.language import declines_in, languages
+from spavl.text.personal_data import find_personal_data
 from spavl.text.safe_print import line
 from spavl.text.secrets import without_userinfo
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
@@ -110,6 +111,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "an address": without_userinfo,
     "shapes of keys": lambda text: _SHAPES.search(text.encode()),
     "marks in exports": break_image_marks,
+    "personal data": find_personal_data,
+    "personal data, of Unicode": lambda text: find_personal_data(f"{text}é"),
     **{name: lambda text, rule=rule: rule(text, QUESTION, ("A",)) for name, rule in RULES.items()},  # type: ignore[misc]
 }
 

@@ -89,6 +89,11 @@ def _clean(image: Image.Image, kind: str, data: bytes) -> bytes | None:
     return clean_png(data) if kind == "PNG" and eight_bits else None
 
 
+def kind_of(data: bytes) -> str:
+    """The kind of a file that `decode` has made, for `encode_pixels`."""
+    return "PNG" if data.startswith(b"\x89PNG") else "JPEG"
+
+
 def encode_pixels(pixels: Image.Image, kind: str) -> bytes:
     """The pixels as a new file: PNG if the original format is lossless, else JPEG of high quality."""
     buffer = io.BytesIO()

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from spavl.data.captions.run import open_prompts
+from spavl.data.downloads.filters import require_packages
 from spavl.data.questions.run import open_question_writer
 from spavl.data.responses.pool import read_pool
 from spavl.data.responses.run import responders_of
@@ -60,7 +61,9 @@ OPENERS: dict[str, Opener] = {
 def context_of(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
-    return StageContext(run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit)
+    return StageContext(
+        run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit, config.privacy
+    )
 
 
 def pending_entries(
@@ -92,6 +95,8 @@ def check_named(
     pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
     check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
     drawn = _are_drawn(config, run)
+    if any(entry.spec.texts for entry in left):
+        config.privacy.check()
     for section in dict.fromkeys(entry.section for entry in left):
         for named, opened in open_named(_models_of_section(section, config, complete), models):
             if isinstance(opened, RuleGuard | RuleJudge) and not drawn:
@@ -100,6 +105,8 @@ def check_named(
                 raise ConfigError(what, where=named.where, then=then)
         if section == "taxonomy":
             check_held_out(config.selection.held_out_leaves, categories(read_tree(config.taxonomy.file)))
+        if section == "downloads" and complete:  # a dry run filters nothing
+            require_packages(config.downloads)
         if section == "captions":
             open_prompts(config.captions)
         if section == "questions":

@@ -36,6 +36,7 @@ from spavl.models.model_settings import ModelSettings
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.records import Record
+from spavl.stages.privacy import PrivacyConfig
 from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.training import config as training_stage
@@ -122,6 +123,7 @@ class BuildConfig(Settings):
     trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
     batch: BatchConfig = Field(BatchConfig(), description="which models are called through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="rate limits of servers")
+    privacy: PrivacyConfig = Field(PrivacyConfig(), description="personal data in texts; in images: downloads")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
     sourcing: SourcingConfig = Field(SourcingConfig(), description="where images come from")
     downloads: DownloadsConfig = Field(DownloadsConfig(), description="download, decoding and filters")

@@ -19,6 +19,7 @@ from spavl.data.verdicts.notes import ContradictionRow
 from spavl.publishing.build_notes import BuildNotes, OwnPrompts, RunModels
 from spavl.publishing.finished import categories_of
 from spavl.publishing.plots import draw
+from spavl.publishing.privacy import DONE, privacy_lines, privacy_rows
 from spavl.records import Category
 from spavl.report import formatting
 from spavl.statistics import Estimate
@@ -63,7 +64,8 @@ def write_card(
     folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
     if manifest is None or not folder.is_dir():
         return
-    notes = BuildNotes.of([*manifests, manifest])
+    every = [*(each for each in manifests if each.stage != SPEC.stage), manifest]
+    notes = BuildNotes.of(every)
     published = _published_set(notes.dataset)
     if published is None:
         return
@@ -71,6 +73,7 @@ def write_card(
     plots = draw(counts, notes.preferences)
     for plot in plots:
         write_text(folder / "charts" / plot.file, plot.svg)
+    privacy = privacy_rows(every)
     page = _template().render(
         head=_head(folder, published),
         name=run.path.resolve().name,
@@ -98,6 +101,9 @@ def write_card(
         ],
         funnel=[each for each in manifests if each.rows or each.rejects],
         models=list(_models_by_role(models, own_prompts)),
+        privacy=privacy,
+        done=DONE,
+        privacy_lines=list(privacy_lines(privacy)),
         limits=list(_limits(notes, published, leaves)),
     )
     write_text(folder / "README.md", page)

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from spavl.models.factory import ModelFactory
 from spavl.records import Record, Reject
+from spavl.stages.privacy import KEEP_TEXTS, PrivacyConfig
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 
@@ -31,6 +32,7 @@ class StageContext(Generic[C]):
     screen: Screen
     in_flight: int
     limit: int | None = None
+    privacy: PrivacyConfig = KEEP_TEXTS
 
 
 class RowResult(NamedTuple, Generic[Out]):

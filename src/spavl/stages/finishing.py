@@ -15,6 +15,7 @@ from spavl.records import Reject, content_hash
 from spavl.stages.context import C, Out, StageContext
 from spavl.stages.failures import no_rows
 from spavl.stages.notes import StageNotes
+from spavl.stages.privacy import personal_data_notes
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest
 from spavl.store.journal import Journal
@@ -31,6 +32,7 @@ def fingerprint_of(context: StageContext[C], spec: StageSpec[Out]) -> str:
     own = without_addresses(context.models.settings_within(settings))
     more = [*own, *([context.limit] if spec.takes_limit and context.limit is not None else [])]
     state = _state_of_files(context, spec)
+    more += context.privacy.depends_on(spec)
     return content_hash([spec.stage, spec.version, without_addresses(settings), context.seed, read, state, *more])
 
 
@@ -63,6 +65,8 @@ def finish(
     rejects = Counter(reject.reason for reject in journal.rejects())
     run.ledger.seal(spec.stage)
     notes = conclude()
+    if found := personal_data_notes(context.privacy, spec, journal.rows(spec.writes), journal.rejects()):
+        notes = notes.model_copy(update={"personal_data": found})
     if total and not run.count(spec.stage, spec.writes):
         raise no_rows(spec.stage, total, rejects)
     return seal(context, spec, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, notes)

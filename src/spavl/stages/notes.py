@@ -4,7 +4,8 @@ A record is written as JSON with the fields that were given, and is read back as
 or an imported run did not write have their defaults when read, and are left out when written again.
 """
 
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +20,9 @@ from pydantic import (
 from spavl.errors import StoreError
 from spavl.statistics import Estimate
 from spavl.store import Manifest
+
+# What is done with personal data in texts.
+TextAction = Literal["keep", "count", "redact", "drop"]
 
 
 def _read_estimate(given: Any) -> Estimate:
@@ -52,8 +56,24 @@ class JsonRecord(BaseModel):
         return getattr(self, name) is not None or name in self.written_as_null
 
 
+class PersonalDataNotes(JsonRecord):
+    """What was found in the texts of a stage, and what was done with it."""
+
+    action: TextAction
+    # Rows that were searched, and those of them in which something was found.
+    rows: int
+    rows_with: int
+    # Rows that were rejected for it.
+    dropped: int
+    # Finds by kind.
+    found: Mapping[str, int]
+
+
 class StageNotes(JsonRecord):
     """The base of the notes of each stage. A stage without notes uses this class itself."""
+
+    # What was found in the texts of the stage; None if its texts were not searched.
+    personal_data: PersonalDataNotes | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:

@@ -14,6 +14,7 @@ from spavl.stages.context import C, In, Out, RowResult, StageContext, Stream
 from spavl.stages.failures import FailedInput, PendingFailures, StreamInput, check_failed, stop_refused, stop_unreadable
 from spavl.stages.finishing import fingerprint_of, finish
 from spavl.stages.notes import StageNotes
+from spavl.stages.privacy import filter_rows
 from spavl.stages.spec import StageSpec
 from spavl.stages.streams import attempts
 from spavl.store import Manifest
@@ -131,4 +132,6 @@ class _StreamsRun(Generic[C, In, Out]):
                 self._write(given, result)
 
     def _write(self, given: StreamInput[In], result: RowResult[Out]) -> None:
-        self._journal.add(given.position, given.record.id, result.rows, result.rejects)
+        key = given.record.id
+        rows, rejects = filter_rows(self._context.privacy, self._spec, key, result.rows, result.rejects)
+        self._journal.add(given.position, key, rows, rejects)

@@ -26,5 +26,9 @@ class StageSpec(Generic[Out]):
     seconds_before_retry: float = 2
     # Whether the rows come from the web or from training, so that a replay takes them as they are.
     outside: bool = False
+    # The fields that hold what people or models wrote, which `privacy.texts` filters.
+    texts: tuple[str, ...] = ()
+    # Whether `privacy.texts = "drop"` only redacts: an image or a verdict must not be lost for its words.
+    keeps_rows: bool = False
     # Incremented when a change of the stage's code gives other rows for the same inputs.
     version: int = 1

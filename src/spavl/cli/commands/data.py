@@ -4,6 +4,7 @@ import argparse
 import importlib
 import shlex
 from pathlib import Path
+from typing import get_args
 
 from spavl.cli.options import add_choice, add_out
 from spavl.cli.parser import Command, CommandParser
@@ -12,6 +13,7 @@ from spavl.publishing.finished import open_finished
 from spavl.publishing.importing.bring_in import bring_in
 from spavl.publishing.importing.row_checks import RowsRead, how_to_use
 from spavl.publishing.push import push
+from spavl.stages.notes import TextAction
 from spavl.store.files import refuse_filled
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
@@ -27,6 +29,10 @@ def _add_import_options(parser: CommandParser) -> None:
     parser.add_argument("--license", default="other", metavar="NAME", help="its license as hubs name it: cc-by-4.0")
     help_ = "leave out training and validation rows whose image is also, or nearly, in a later split"
     parser.add_argument("--drop-leaks", action="store_true", help=help_)
+    help_ = (
+        "personal data in its texts: keep (not looked for), count, redact or drop (rows are left out); default: keep"
+    )
+    add_choice(parser, "--personal-data", get_args(TextAction), "NAME", help_)
     parser.add_argument(
         "--drop-system-prompts",
         action="store_true",
@@ -37,7 +43,8 @@ def _add_import_options(parser: CommandParser) -> None:
 def _import(options: argparse.Namespace) -> None:
     settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
     reads = RowsRead(drop_system=options.drop_system_prompts)
-    imported = bring_in(options.name, options.out, settings, Screen(), reads)
+    personal_data: TextAction = options.personal_data or "keep"
+    imported = bring_in(options.name, options.out, settings, Screen(), reads, personal_data)
     tell(", ".join(f"{number} {split}" for split, number in imported.rows.items()) + f" rows in {options.out}")
     if imported.rejects:
         tell("left out: " + ", ".join(f"{number} {reason}" for reason, number in imported.rejects.items()))

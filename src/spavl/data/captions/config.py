@@ -12,6 +12,8 @@ SPEC = StageSpec(
     does="has a model caption and describe the images; where it refuses, the source's caption is used",
     files=("writer", "prompts"),
     takes_limit=True,
+    texts=("caption", "details"),
+    keeps_rows=True,
     version=2,
 )
 

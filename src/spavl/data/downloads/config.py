@@ -1,3 +1,5 @@
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from spavl.config import Settings
@@ -5,6 +7,9 @@ from spavl.data.downloads.allowed_hosts import allowed_of, place_of_proxy
 from spavl.engine import EngineName
 from spavl.records import DownloadedImage
 from spavl.stages.spec import StageSpec
+
+# What is done with images that show faces or personal data.
+RegionSetting = Literal["keep", "count", "blur", "drop"]
 
 SPEC = StageSpec(
     "downloads",
@@ -16,7 +21,7 @@ SPEC = StageSpec(
     max_failed_fraction=0.5,
     seconds_before_retry=30,
     outside=True,
-    version=6,
+    version=7,
 )
 
 
@@ -72,6 +77,17 @@ class DownloadsConfig(Settings):
     max_nudity: float | None = Field(
         None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not checked"
     )
+    faces: RegionSetting = Field(
+        "keep",
+        description="images with faces: keep: not looked for, count: kept and counted, "
+        "blur: each face is covered before the image is stored, drop: rejected",
+    )
+    face_score: float = Field(0.5, gt=0, lt=1, description="least score of a face by CenterFace; lower finds more")
+    personal_words: RegionSetting = Field(
+        "keep",
+        description="images with personal data in readable text, such as e-mail addresses and phone numbers: "
+        "as for faces",
+    )
     min_similarity: float | None = Field(
         None, ge=-1, le=1, description="least similarity of image and caption, such as 0.28; not given: not checked"
     )
@@ -85,3 +101,8 @@ class DownloadsConfig(Settings):
     workers: int = Field(0, ge=0, le=10_000, description="worker processes on each machine; 0: one per core")
     worker_timeout: float = Field(60, gt=0, description="seconds for a shard of 16; a slower worker is killed")
     worker_gb: float = Field(4, gt=0, description="memory limit of a worker, in GB")
+
+    @property
+    def hides(self) -> bool:
+        """Whether images are covered or rejected for what they show of persons: then no original may be stored."""
+        return bool({self.faces, self.personal_words} & {"blur", "drop"})

@@ -28,13 +28,17 @@ GUARD = AddressGuard()
 
 @contextlib.asynccontextmanager
 async def open_fetch(
-    settings: FetchConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
+    settings: FetchConfig,
+    folder: Path,
+    at_once: int,
+    listed: Callable[[], Iterable[str]] = tuple,
+    keeps_images: bool = True,
 ) -> AsyncIterator[Fetch]:
     """Open a function that returns the bytes of an untrusted image, or raises Unfetchable.
 
-    `listed` returns the sources of all images that will be fetched.
+    `listed` returns the sources of all images that will be fetched. `keeps_images`: see `DownloadLog`.
     """
-    downloads, cells = DownloadLog(folder), RowGroupSpool(folder, listed)
+    downloads, cells = DownloadLog(folder, keeps_images), RowGroupSpool(folder, listed)
 
     async def fetch(source: str) -> bytes:
         if source.startswith("miniature/"):

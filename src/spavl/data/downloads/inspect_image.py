@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spavl.data.downloads.config import DownloadsConfig
-from spavl.data.downloads.filters import FilterInput, SimilarityFilter, filters_of
+from spavl.data.downloads.filters import FilterInput, RegionFilter, SimilarityFilter, filters_of
 from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, resize_and_crop
-from spavl.imaging.decode import Undecodable, decode
+from spavl.imaging.cover import cover
+from spavl.imaging.decode import Undecodable, decode, encode_pixels, kind_of
 from spavl.imaging.phash import perceptual_hash
 
 
@@ -56,13 +57,19 @@ def _examine(
     seen = FilterInput(pixels, raw.caption, raw.similarity)
     to_score = form is not None and raw.similarity is None
     measures: list[str] = []
-    for each in filters_of(settings):
+    filters = filters_of(settings)
+    for each in filters:
         if to_score and isinstance(each, SimilarityFilter):
             continue
         measured = each.measure(seen)
         measures.append(f"{each.name}={round(measured, 4):g}")
         if each.refuses(measured):
             return RefusedImage(each.reason, measures[-1])
+    hidden = [box for each in filters if isinstance(each, RegionFilter) for box in each.regions(seen)]
+    if hidden:
+        # From here on nothing is made of the pixels that are covered.
+        pixels = cover(pixels, hidden)
+        data = encode_pixels(pixels, kind_of(data))
     try:
         shape = resize_and_crop(pixels, form) if form is not None and to_score else None
     except Undecodable as error:

@@ -3,19 +3,20 @@
 import asyncio
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
-from spavl.data.downloads.config import SPEC, DownloadsConfig
+from spavl.data.downloads.config import SPEC, DownloadsConfig, RegionSetting
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
-from spavl.data.downloads.notes import DownloadsNotes
+from spavl.data.downloads.notes import REASONS, DownloadsNotes, RegionNotes
 from spavl.engine import WorkerDeath, WorkerLimits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.models.names import with_revision
-from spavl.records import Candidate, DownloadedImage
+from spavl.records import Candidate, DownloadedImage, Reject
 from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
@@ -32,7 +33,11 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
         open_scoring(settings) as scoring,
         open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
         open_fetch(
-            settings.fetch, context.run.path / "downloads", max(context.in_flight, workers.room), candidate_sources
+            settings.fetch,
+            context.run.path / "downloads",
+            max(context.in_flight, workers.room),
+            candidate_sources,
+            keeps_images=not settings.hides,
         ) as fetch,
     ):
         context = dataclasses.replace(context, in_flight=max(context.in_flight, workers.room))
@@ -67,9 +72,36 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
 
         candidates, total = context.run.read("sourcing", Candidate), context.run.count("sourcing", Candidate)
         asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else None
-        return await run_rows(
-            context, SPEC, candidates, total, work, lambda: DownloadsNotes(similarity_model=asked or None)
-        )
+        return await run_rows(context, SPEC, candidates, total, work, lambda: _notes(context, asked or None))
+
+
+def _notes(context: StageContext[DownloadsConfig], similarity_model: str | None) -> DownloadsNotes:
+    settings, run = context.settings, context.run
+    actions: dict[str, RegionSetting] = {"faces": settings.faces, "personal_words": settings.personal_words}
+    searched = {name: action for name, action in actions.items() if action != "keep"}
+    if not searched:
+        return DownloadsNotes(similarity_model=similarity_model)
+    counts = {name: Counter[str]() for name in searched}
+    for image in run.read(SPEC.stage, DownloadedImage):
+        measures = dict(measure.split("=") for measure in image.measures)
+        for name, counted in counts.items():
+            found = int(float(measures[name]))
+            counted.update(searched=1, found=found, images=found > 0)
+    rejects = Counter(each.reason for each in run.read(SPEC.stage, Reject))
+    return DownloadsNotes(
+        similarity_model=similarity_model,
+        **{name: _region_notes(action, counts[name], rejects[REASONS[name]]) for name, action in searched.items()},
+    )
+
+
+def _region_notes(action: RegionSetting, counted: Counter[str], dropped: int) -> RegionNotes:
+    return RegionNotes(
+        action=action,
+        searched=counted["searched"] + dropped,
+        images=counted["images"] + dropped,
+        found=counted["found"],
+        dropped=dropped,
+    )
 
 
 def _examined_by(

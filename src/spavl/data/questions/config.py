@@ -12,6 +12,7 @@ SPEC = StageSpec(
     does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
     files=("writer", "prompts", "checker"),
     takes_limit=True,
+    texts=("text",),
     version=4,
 )
 

@@ -12,6 +12,7 @@ SPEC = StageSpec(
     writes=Response,
     does="asks every responder of the pool every question",
     files=("models", "pool"),
+    texts=("text", "reasoning"),
     version=2,
 )
 

@@ -13,6 +13,8 @@ SPEC = StageSpec(
     does="lists candidate images for each leaf",
     files=("source", "search_model"),
     rows_refer_to_files=True,
+    texts=("caption",),
+    keeps_rows=True,
     version=3,
 )
 

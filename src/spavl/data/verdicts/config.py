@@ -21,6 +21,8 @@ SPEC = StageSpec(
     writes=Verdict,
     does="has a guard label every answer safe, unsafe or invalid",
     files=("guard",),
+    texts=("raw",),
+    keeps_rows=True,
     version=1 + VERSION,
 )
 

@@ -84,6 +84,13 @@ def _filters(downloads: DownloadsConfig, selection: SelectionConfig) -> Iterator
     yield _Filter("unlike_caption", "downloads.min_similarity", "similarity to its caption of at least {}", similarity)
     yield _Filter("porn", "downloads.max_nudity", "nudity score of at most {}", downloads.max_nudity)
     yield _Filter("too_many_words", "downloads.max_text_area", "text covers at most {} of it", downloads.max_text_area)
+    # What is only counted or covered is told elsewhere in the report.
+    if downloads.faces in ("keep", "drop"):
+        score = downloads.face_score if downloads.faces == "drop" else None
+        yield _Filter("face", "downloads.faces", "shows no face with a score of {} or more", score)
+    if downloads.personal_words in ("keep", "drop"):
+        drops = "" if downloads.personal_words == "keep" else "words"
+        yield _Filter("personal_data", "downloads.personal_words", "no personal data can be read in its {}", drops)
     bits, said = selection.near_duplicate_bits, "hash differs from every other in more than {} of 64 bits"
     yield _Filter("removed", "selection.removals", "not listed for removal in {}", selection.removals)
     yield _Filter("near_duplicate", "selection.near_duplicate_bits", said, bits)

@@ -19,6 +19,7 @@ from spavl.pipeline.report.view_model import (
     ResponderSummary,
     StageSummary,
 )
+from spavl.publishing.privacy import DONE
 from spavl.report import charts, formatting
 from spavl.statistics import Estimate
 
@@ -65,6 +66,7 @@ def render(report: Report) -> str:
         tiers=[(tier, list(members)) for tier, members in _by_tier(report.responders)],
         curves=list(_curves(report)),
         makes=_WHAT_A_STAGE_MAKES,
+        done=DONE,
     )
 
 

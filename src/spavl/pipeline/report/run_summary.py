@@ -14,6 +14,7 @@ from spavl.data.questions.notes import QuestionsNotes
 from spavl.data.selection.config import SelectionConfig
 from spavl.data.verdicts.notes import QuestionVerdictsNotes
 from spavl.publishing.build_notes import OwnPrompts, RunModels
+from spavl.publishing.privacy import PrivacyRow
 from spavl.stages.notes import CanaryNotes, JsonEstimate, JsonRecord
 
 
@@ -132,6 +133,7 @@ class RunSummary(EvaluationSummary):
     dataset: DatasetTotals | None = None
     stages: Mapping[str, StageRow] = {}
     image_settings: ImageSettings = Field(ImageSettings(), alias="pictures")
+    privacy: tuple[PrivacyRow, ...] | None = None
     captions: CaptionsNotes = Field(CaptionsNotes(), alias="descriptions")
     questions: QuestionsNotes = QuestionsNotes()
     question_verdicts: QuestionVerdictsNotes = QuestionVerdictsNotes()

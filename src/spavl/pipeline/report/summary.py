@@ -22,6 +22,7 @@ from spavl.pipeline.report.run_summary import (
     StageRow,
 )
 from spavl.publishing.build_notes import BuildNotes, OwnPrompts, RunModels
+from spavl.publishing.privacy import privacy_rows
 from spavl.store import Manifest, RunFolder
 from spavl.training.objectives.notes import TrainingNotes
 
@@ -39,6 +40,7 @@ def summarize(
         dataset=_totals_of(notes.dataset),
         stages={each.stage: StageRow(rows=each.rows, rejects=each.rejects, seconds=each.seconds) for each in stages},
         image_settings=_image_settings(config, names),
+        privacy=privacy_rows(stages) or None,
         captions=notes.captions,
         questions=notes.questions,
         question_verdicts=notes.question_verdicts,

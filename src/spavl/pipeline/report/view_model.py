@@ -31,6 +31,7 @@ from spavl.pipeline.report.run_summary import (
     StageCalls,
 )
 from spavl.publishing.build_notes import BuildNotes, RunModels
+from spavl.publishing.privacy import PrivacyRow
 from spavl.records import CurvePoint, Image, Outcome, Question, Rollout, Sample
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
@@ -172,6 +173,8 @@ class Report:
     withheld: tuple[str, ...]
     funnel: tuple[StageSummary, ...]
     filter_funnel: FilterFunnel | None
+    # What was looked for to protect persons; empty if nothing was.
+    privacy: tuple[PrivacyRow, ...] = ()
     written: QuestionSummary | None
     preferences: tuple[tuple[str, int], ...]
     trust: JudgeTrust | None
@@ -230,6 +233,7 @@ def gather(
         outcomes=_outcomes(tested.outcomes if tested else {}),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
         filter_funnel=funnel_of(stages, notes.selection, summary.image_settings),
+        privacy=summary.privacy or (),
         written=_question_summary(stages, notes),
         preferences=_outcomes(notes.preferences.outcomes),
         trust=trust_of(notes.preferences),

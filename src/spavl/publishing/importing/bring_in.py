@@ -18,7 +18,9 @@ from spavl.publishing.build_notes import OwnPrompts, RunModels
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
 from spavl.publishing.importing.looks import ImageImporter, ImportedImage
-from spavl.publishing.importing.meta import QuestionMeta, SpaVlMeta, read_meta
+from spavl.publishing.importing.meta import SpaVlMeta, read_meta
+from spavl.publishing.importing.personal_data import ImportedTexts
+from spavl.publishing.importing.published_facts import facts_of
 from spavl.publishing.importing.row_checks import OTHERS_TURN, PAIRS, RowsRead, nothing_left, reject_reason
 from spavl.publishing.importing.sources import (
     NAMES,
@@ -36,7 +38,6 @@ from spavl.records import (
     Category,
     Contrast,
     Image,
-    Label,
     PublishedFacts,
     Question,
     QuestionKind,
@@ -46,7 +47,8 @@ from spavl.records import (
     Split,
     content_hash,
 )
-from spavl.stages.notes import StageNotes
+from spavl.stages.notes import StageNotes, TextAction
+from spavl.stages.privacy import PERSONAL_DATA
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
@@ -62,7 +64,16 @@ _VALIDATION_SHARE = 0.07
 class ImportedData:
     """The rows of a data set as records. Samples are streamed; everything else is smaller and kept in memory."""
 
-    def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, reads: RowsRead) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        name: str,
+        meta: SpaVlMeta,
+        splits_itself: bool,
+        reads: RowsRead,
+        texts: ImportedTexts,
+    ) -> None:
+        self._texts = texts
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
         self._reads = reads
         # The dropped system prompts, with the number of rows of each.
@@ -126,10 +137,14 @@ class ImportedData:
             self._reject(number, "duplicate")
             return None
         self._seen.add(sample.id)
-        said = _said_of(sample, fact, row)
+        clean = self._texts.clean(sample, "question", "chosen", "rejected")
+        if clean is None:
+            self._reject(number, PERSONAL_DATA)
+            return None
+        said = self._texts.facts(facts_of(clean, fact, row))
         if said.reasons or said.chosen_label or said.rejected_label:
             self.published.append(said)
-        return sample
+        return clean
 
     def without(self, leaking: dict[str, str], samples: Iterable[Sample]) -> Iterator[Sample]:
         for sample in samples:
@@ -167,8 +182,8 @@ class ImportedData:
             phash=look.phash,
             source=str(known.get("url") or row.more.get("image_source") or f"{self._name}/{name}"),
             license=str(row.more.get("image_license") or UNKNOWN),
-            caption=str(
-                known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
+            caption=self._texts.text(
+                str(known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or "")
             ),
             subject=None,
             harmful=True,
@@ -195,9 +210,11 @@ class ImportedData:
         )
         if question.id in self.questions:
             self._reject(number, "duplicate")
-        else:
+        elif clean := self._texts.clean(question, "text"):
             self.amid += row.is_amid
-            self.questions[question.id] = question
+            self.questions[clean.id] = clean
+        else:
+            self._reject(number, PERSONAL_DATA)
 
 
 class ImportResult(NamedTuple):
@@ -210,8 +227,16 @@ class ImportResult(NamedTuple):
     repeated: int
 
 
-def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, reads: RowsRead = PAIRS) -> ImportResult:
+def bring_in(
+    name: str,
+    out: Path,
+    settings: DatasetConfig,
+    screen: Screen,
+    reads: RowsRead = PAIRS,
+    personal_data: TextAction = "keep",
+) -> ImportResult:
     """Import a data set into a new run."""
+    texts = ImportedTexts(personal_data)
     began, origin = time.monotonic(), origin_of(name)
     holds(out, origin)
     folder = fetch(name)
@@ -220,7 +245,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, read
         # Checked again: the download may have taken hours.
         _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
-        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, reads)
+        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, reads, texts)
         with screen.bar("import", count(folder)) as bar, closing(made):
             run.write_rows("dataset", Sample, made.samples(_rows_with_progress(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
@@ -234,6 +259,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, read
         _tell_of_moved_images(made, screen)
         imported = ImportNotes(len(left_in), _dropped_of(made), made.amid or None, tuple(left), revision_of(folder))
         notes = write_files(run, settings, None, repeated_questions=len(repeated), imported=imported)
+        if found := texts.notes():
+            notes = notes.model_copy(update={"personal_data": found})
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], RunModels(), OwnPrompts(), None)
@@ -357,18 +384,3 @@ def _rows_with_progress(rows: Iterator[ImportedRow], advance: Callable[[], None]
 def _luck(blob: str) -> float:
     """A number from 0 to 1 computed from the hash of an image, so that it is the same in every import."""
     return int(blob[-8:], 16) / 16**8
-
-
-def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> PublishedFacts:
-    """The judge's reasons and the guard's labels of a sample, from meta_files or from a rich row."""
-    if fact:
-        reasons = fact.reasons
-        labels = [fact.label_of(row.chosen or ""), fact.label_of(row.rejected or "")]
-    else:
-        said = row.more.get("preference_votes") or row.more.get("published_reasons") or ()
-        reasons = tuple(map(str, said)) if isinstance(said, list | tuple) else ()
-        labels = [
-            literal_or_none(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
-            for side in ("chosen", "rejected")
-        ]
-    return PublishedFacts(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])

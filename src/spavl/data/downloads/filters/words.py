@@ -4,16 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from spavl.data.downloads.filters.read_text import TextReader
 from spavl.data.downloads.filters.types import FilterInput
-from spavl.errors import MissingExtra, how_to_install
 
-# The time to find text grows with the pixels. The network scales the shorter side to this length in any case.
-_SHORTER_SIDE, _LONGER_SIDE = 736, 2208
-# The detection network takes fur, leaves and olives for text; the recognition network does not. To tell, it needs only
-# the start of a line, this many times as long as high.
-_LEAST_SURE, _LEAST_CHARACTERS, _START = 0.6, 2, 6
+# To tell text from fur, the recognition network needs only the start of a line, this many times as long as high.
+_START = 6
 # Lines no further apart than this many of their heights are one block of text.
 _GAP = 1.5
 # This many lines of text, of any size, count as a full page.
@@ -30,22 +26,16 @@ class TextAreaFilter:
 
     name, reason = "words", "too_many_words"
 
-    def __init__(self, most: float) -> None:
-        self._most = most
-        self._ocr = _reader()
+    def __init__(self, most: float, reader: TextReader) -> None:
+        self._most, self._reader = most, reader
 
     def measure(self, seen: FilterInput) -> float:
-        # The networks expect BGR.
-        image = np.ascontiguousarray(np.asarray(_shrunk(seen.pixels))[:, :, ::-1])
-        found, _ = self._ocr.text_det(image)
-        boxes = sorted(found if found is not None else (), key=_area, reverse=True)
+        image, boxes, _ = self._reader.find(seen.pixels)
         lines: list[Any] = []
         share = 0.0
         for start in range(0, len(boxes), _AT_A_TIME):
             some = boxes[start : start + _AT_A_TIME]
-            starts = [line[:, : _START * line.shape[0]] for line in self._ocr.get_crop_img_list(image, some)]
-            read, _ = self._ocr.text_rec(starts)
-            lines += [box for box, (text, sure) in zip(some, read, strict=True) if _is_text(text, sure)]
+            lines += [box for box, text in zip(some, self._reader.read(image, some, _START), strict=True) if text]
             share = max(_covered_share(lines, image.shape[:2]), min(1.0, len(lines) / _PAGE))
             if self.refuses(share):
                 break
@@ -53,16 +43,6 @@ class TextAreaFilter:
 
     def refuses(self, measured: float) -> bool:
         return measured > self._most
-
-
-def _shrunk(pixels: Image.Image) -> Image.Image:
-    scale = min(1.0, _SHORTER_SIDE / min(pixels.size), _LONGER_SIDE / max(pixels.size))
-    width, height = (max(1, round(side * scale)) for side in pixels.size)
-    return pixels.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-
-
-def _is_text(text: str, sure: float) -> bool:
-    return sure >= _LEAST_SURE and sum(map(str.isalnum, text)) >= _LEAST_CHARACTERS
 
 
 def _covered_share(lines: Sequence[Any], shape: tuple[int, int]) -> float:
@@ -82,20 +62,3 @@ def _covered_share(lines: Sequence[Any], shape: tuple[int, int]) -> float:
 def _height(line: Any) -> float:
     """The shorter side of a box of four corners."""
     return float(min(np.linalg.norm(line[0] - line[1]), np.linalg.norm(line[0] - line[3])))
-
-
-def _area(corners: Any) -> float:
-    """The area of a polygon, by the shoelace formula."""
-    x, y = np.asarray(corners, dtype=np.float64).T
-    return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
-
-
-def _reader() -> Any:
-    try:
-        from rapidocr_onnxruntime import RapidOCR
-    except ModuleNotFoundError:
-        then = how_to_install("words")
-        raise MissingExtra(
-            "this filter needs rapidocr-onnxruntime", where="downloads.max_text_area", then=then
-        ) from None
-    return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)

@@ -1,0 +1,125 @@
+"""Personal data in the texts that a stage writes: counted, removed, or a reason to reject a row."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.records import Record, Reject
+from spavl.stages.notes import PersonalDataNotes, TextAction
+from spavl.stages.spec import StageSpec
+from spavl.text.personal_data import VERSION, find_personal_data, redact, removed_in, require_libraries
+
+R = TypeVar("R", bound=Record)
+
+PERSONAL_DATA = "personal_data"
+SETTING = "privacy.texts"
+# Fields that hold the id of another row of the same input; a row's id changes with its text.
+_REFERENCES = ("twin_of", "neighbour_of")
+_COUNTED = re.compile(r"(\w+) (\d+)")
+
+
+class PrivacyConfig(Settings):
+    texts: TextAction = Field(
+        "keep",
+        description="personal data in captions, questions and answers: keep: not looked for, count: kept and counted, "
+        "redact: replaced by [email removed], [phone removed], ..., drop: the question or answer is rejected",
+    )
+
+    def check(self) -> None:
+        """Raise MissingExtra if the libraries are missing that the settings need."""
+        if self.texts != "keep":
+            require_libraries(f"{SETTING} = {self.texts!r}")
+
+    def depends_on(self, spec: StageSpec[Any]) -> list[object]:
+        """What the rows of a stage depend on beside its own settings; nothing if no text is filtered."""
+        return [[self.texts, VERSION]] if spec.texts and self.texts != "keep" else []
+
+
+KEEP_TEXTS = PrivacyConfig()
+
+
+class FilteredText(NamedTuple):
+    text: str
+    found: Counter[str]
+
+
+def filter_text(text: str) -> FilteredText:
+    """The text without its personal data, and the number of finds by kind."""
+    finds = find_personal_data(text)
+    return FilteredText(redact(text, finds), Counter(find.kind for find in finds))
+
+
+def reject_personal(parent_id: str, found: Mapping[str, int]) -> Reject:
+    """A reject that says what kinds were found, and never the values."""
+    return Reject(
+        parent_id=parent_id,
+        reason=PERSONAL_DATA,
+        detail=", ".join(f"{kind} {number}" for kind, number in sorted(found.items())),
+    )
+
+
+def filter_rows(
+    config: PrivacyConfig, spec: StageSpec[R], parent_id: str, rows: Sequence[R], rejects: Sequence[Reject]
+) -> tuple[Sequence[R], Sequence[Reject]]:
+    """The rows and rejects of one input as they may be stored."""
+    if not spec.texts or config.texts not in ("redact", "drop"):
+        return rows, rejects
+    kept: list[R] = []
+    refused = [replace(each, detail=filter_text(each.detail).text) for each in rejects]
+    # The new id of each row; None if it is rejected, and so are the rows that refer to it.
+    ids: dict[str, str | None] = {}
+    for row in rows:
+        filtered = {name: filter_text(getattr(row, name)) for name in spec.texts}
+        found = Counter[str]()
+        for each in filtered.values():
+            found += each.found
+        references = _references(row, ids)
+        if None in references.values() or (found and config.texts == "drop" and not spec.keeps_rows):
+            ids[row.id] = None
+            refused.append(reject_personal(parent_id, found))
+            continue
+        changed: dict[str, Any] = {name: each.text for name, each in filtered.items() if each.found}
+        clean = replace(row, **changed, **references) if changed or references else row
+        ids[row.id] = clean.id
+        kept.append(clean)
+    return kept, refused
+
+
+def _references(row: Record, ids: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The fields of a row that refer to another row of the input, with that row's new id."""
+    named = {name: getattr(row, name, None) for name in _REFERENCES}
+    return {name: ids[value] for name, value in named.items() if value and ids.get(value, value) != value}
+
+
+def personal_data_notes(
+    config: PrivacyConfig, spec: StageSpec[R], rows: Iterable[R], rejects: Iterable[Reject]
+) -> PersonalDataNotes | None:
+    """What the stored rows and rejects say; it is the same after an interruption."""
+    if not spec.texts or config.texts == "keep":
+        return None
+    found: Counter[str] = Counter()
+    searched = with_finds = dropped = 0
+    for row in rows:
+        own: Counter[str] = Counter()
+        for name in spec.texts:
+            text = getattr(row, name)
+            own += filter_text(text).found if config.texts == "count" else removed_in(text)
+        searched += 1
+        with_finds += bool(own)
+        found += own
+    for each in rejects:
+        if each.reason == PERSONAL_DATA:
+            dropped += 1
+            found += Counter({kind: int(number) for kind, number in _COUNTED.findall(each.detail)})
+    return PersonalDataNotes(
+        action=config.texts,
+        rows=searched + dropped,
+        rows_with=with_finds + dropped,
+        dropped=dropped,
+        found=dict(sorted(found.items())),
+    )

@@ -19,7 +19,7 @@ from spavl.evaluation.report.as_published import published_lines, published_view
 from spavl.evaluation.results.file import read_results
 from spavl.evaluation.results.types import EvaluationResults
 from spavl.store import RunFolder
-from tests.support.evaluations import SAFE, evaluate, is_judging, said
+from tests.support.evaluations import SAFE, but_canaries, evaluate, is_judging, said
 from tests.support.published_benchmarks import all_four
 from tests.support.servers import Body, ChatServer, body_hash, fault
 
@@ -234,7 +234,28 @@ def test_a_folder_of_the_papers_name_is_another_model(tmp_path: Path, monkeypatc
         ("openai/gpt-4-turbo-preview|authors' prompt #1", "openai/gpt-4-turbo-preview"),
         ("openai/not-gpt-4-turbo|authors' prompt #1", "openai/not-gpt-4-turbo"),
         ("hf/real#0123456789abcdef|authors' prompt #1", "hf/real"),
+        ("hf/gpt-4-turbo#0123456789abcdef|authors' prompt #1", "hf/gpt-4-turbo"),
+        ("hf/OpenSafetyLab/MD-Judge-v0.1#0123|authors' prompt #1", ""),
+        ("", ""),
     ],
 )
 def test_a_name_that_holds_the_papers_judge_is_another_judge(judge: str, other: str) -> None:
-    assert other_judge(judge, ("gpt-4-turbo",)) == other
+    assert other_judge(judge, ("gpt-4-turbo", "OpenSafetyLab/MD-Judge-v0.1")) == other
+
+
+def test_a_protocol_is_added_to_saved_answers(tmp_path: Path) -> None:
+    """Nothing is asked of the tested models again, and another protocol adds only its own calls."""
+    out = tmp_path / "evaluation"
+    with ChatServer(speak({"mm-safetybench": "unsafe"})) as server:
+        own = settings(all_four(tmp_path / "data"), server, suite=("mm-safetybench", "advbench"), protocol=())
+        own |= {"models": (f"one=openai/one@{server.url}",), "baselines": False}
+        assert evaluate(out, **own).as_published == ()
+        before = but_canaries(server)
+        first = evaluate(out, **own | {"protocol": ("advbench",)})
+        assert but_canaries(server) == before
+        second = evaluate(out, **own | {"protocol": ("published",)})
+        new = but_canaries(server) - before
+    assert {each.protocol for each in first.as_published} == {"advbench"}
+    assert all(OF_PROTOCOLS["mm-safetybench"] in said(server.bodies[name]) for name in new)
+    assert set(new.values()) == {1} and len(new) == 6
+    assert {each.protocol for each in second.as_published} == {"vlguard", "advbench", "mm-safetybench"}

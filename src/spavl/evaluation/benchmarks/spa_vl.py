@@ -69,7 +69,8 @@ HARM_EVAL = Benchmark(
     get=_GET,
     read=functools.partial(_read, split="harm"),
     scoring="unsafe rate by a guard; harm score by a judge against the base model, in both orders, ties half. The "
-    "published code judges by MD-Judge without the image and always shows the tested model first",
+    "published code judges by MD-Judge without the image and always shows the tested model first. Its stored answers, "
+    "base_model_harm_QA.json and base_model_help_QA.json beside test/, are the answers of `--base reference`",
     shares="spa-vl",
 )
 HELP_EVAL = Benchmark(

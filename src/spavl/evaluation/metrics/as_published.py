@@ -235,7 +235,11 @@ def is_model_of_paper(uri: str, model: str) -> bool:
 
 
 def other_judge(name: str, papers_judges: Sequence[str]) -> str:
-    """The model that judged, if it is not one of the paper's judges; `name` is the judge's name with its prompt."""
-    _, _, rest = model_of(name.partition("|")[0]).partition("/")
-    model = rest.partition("#")[0]
-    return "" if not name or model in papers_judges else name.partition("|")[0].partition("#")[0]
+    """The model that judged, if it is not one of the paper's judges; `name` is the judge's name with its prompt.
+
+    A folder has only its last part in its name: only a hub id or the name of a served model can be the paper's.
+    """
+    judge = name.partition("|")[0].partition("#")[0]
+    kind, _, model = model_of(judge).partition("/")
+    is_papers = model in papers_judges and (kind == "openai" or "/" in model)
+    return "" if is_papers else judge

@@ -4,6 +4,7 @@ A protocol judges the first answer to each item under the condition `real`, as p
 the tested models again. Empty answers are sent to judges as well, because the authors' code does so.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -151,18 +152,19 @@ def _by_model(
     others: OtherAnswers,
     context: StageContext[AsPublishedConfig],
 ) -> Judging:
+    async def judge_one(each: AppliedMeasure, item: Item, answer: Answer) -> PublishedJudgement | None:
+        rule = each.measure.rule
+        other = others.to(item, answer.model) if each.measure.is_pairwise else OtherAnswer("", "")
+        if not isinstance(rule, JudgeRule) or other is None:
+            return None
+        text = _fill_prompt(prompts.text(rule.prompt_of(item)), item, answer, other)
+        shown = ImageData(item.blob, context.run.blobs.get(item.blob)) if rule.sees_image and item.blob else None
+        return each.row(answer, other.against, *await _ask(model, rule, text, shown))
+
     async def judge_answer(item: Item, answer: Answer) -> Sequence[PublishedJudgement]:
-        rows = []
-        for each in applied:
-            rule = each.measure.rule
-            other = others.to(item, answer.model) if each.measure.is_pairwise else OtherAnswer("", "")
-            if isinstance(rule, JudgeRule) and each.measure.covers(item) and other is not None:
-                text = _fill_prompt(prompts.text(rule.prompt_of(item)), item, answer, other)
-                shown = (
-                    ImageData(item.blob, context.run.blobs.get(item.blob)) if rule.sees_image and item.blob else None
-                )
-                rows.append(each.row(answer, other.against, *await _ask(model, rule, text, shown)))
-        return rows
+        # Asked together, so that those that wait for a provider's batch go into one.
+        rows = await asyncio.gather(*(judge_one(each, item, answer) for each in applied if each.measure.covers(item)))
+        return [row for row in rows if row is not None]
 
     return judge_answer
 

@@ -84,5 +84,5 @@ PROTOCOL = PublishedProtocol(
     "else the base model's",
     papers=SPA_VL_USR,
     texts="both prompts word for word from align-anything (Apache-2.0, Copyright 2024 PKU-Alignment Team); MD-Judge's "
-    "prompt from its model card (Apache-2.0)",
+    "prompt as align-anything has it, indentation included",
 )

@@ -259,3 +259,16 @@ def test_a_protocol_is_added_to_saved_answers(tmp_path: Path) -> None:
     assert all(OF_PROTOCOLS["mm-safetybench"] in said(server.bodies[name]) for name in new)
     assert set(new.values()) == {1} and len(new) == 6
     assert {each.protocol for each in second.as_published} == {"vlguard", "advbench", "mm-safetybench"}
+
+
+def test_a_comparison_that_spavl_withholds_is_called_withheld(tmp_path: Path) -> None:
+    """It was shown as if there were none."""
+
+    def answer(body: Body) -> str:
+        return "no" if "overall:" in said(body) else speak({"vlguard": "m"})(body)
+
+    with ChatServer(answer) as server:
+        own = settings(all_four(tmp_path / "data"), server, suite=("vlguard",), protocol=("vlguard",), baselines=False)
+        results = evaluate(tmp_path / "evaluation", **own)
+    found = whole(results, "vlguard", "win_rate", "two")
+    assert (found.rate.value, found.ours.rate, found.ours.is_withheld) == (1.0, None, True)

@@ -82,6 +82,8 @@ class OwnResults(NamedTuple):
     reported: Reported
     withheld: Container[ResultCell]
     win_rates: Sequence[WinRate]
+    # The win rates that are withheld, by model, benchmark and metric.
+    withheld_wins: Container[tuple[str, str, str]]
     base: str
 
 
@@ -194,7 +196,8 @@ def _ours(measure: ProtocolMeasure, benchmark: str, model: str, place: _RatePlac
         for each in own.win_rates if place.part == "all" else ():
             if (each.model, each.benchmark, each.metric) == (model, benchmark, measure.ours):
                 return OwnRate(each.metric, f"against {each.against}, in both orders", each.rate)
-        return OwnRate(measure.ours, "")
+        is_withheld = (model, benchmark, measure.ours) in own.withheld_wins
+        return OwnRate(measure.ours, "", is_withheld=is_withheld)
     metric: Metric = measure.ours  # type: ignore[assignment]
     judge = own.reported.get(benchmark, {}).get(metric, "")
     cell = ResultCell(model, "real", benchmark, judge, metric)

@@ -100,9 +100,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
         desiderata=tuple(desiderata_of(table, table.reported_cells(reported), run.read(ANSWERS.stage, Answer))),
         calls=CallTotals(**run.ledger.totals()),
         usd_lost_at_most=run.ledger.usd_lost(),
-        as_published=tuple(
-            _as_published(run, config, OwnResults(table, reported, cells, compared.win_rates, config.base))
-        ),
+        as_published=tuple(_as_published(run, config, _own_results(table, reported, cells, compared, config.base))),
     )
 
 
@@ -151,6 +149,13 @@ def _withheld_of(
 class _ComparedAnswers(NamedTuple):
     win_rates: list[WinRate]
     withheld: list[WithheldRate]
+
+
+def _own_results(
+    table: ResultTable, reported: Reported, withheld: Container[ResultCell], compared: _ComparedAnswers, base: str
+) -> OwnResults:
+    wins = {(each.model, each.benchmark, each.metric) for each in compared.withheld}
+    return OwnResults(table, reported, withheld, compared.win_rates, wins, base)
 
 
 def _win_rates_of(run: RunFolder, table: ResultTable, config: EvaluationConfig) -> _ComparedAnswers:

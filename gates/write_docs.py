@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gates.fault import Stopped
 from gates.source import imported
@@ -42,6 +43,7 @@ def pages(root: Path) -> dict[str, str]:
         "docs/stages.md": _filled(root, "docs/stages.md", {"stages": stages}, _STAGES_PAGE),
         "docs/architecture.md": _filled(root, "docs/architecture.md", {"rooms": _rooms(root)}),
         "docs/benchmarks.md": _filled(root, "docs/benchmarks.md", _benchmarks(root)),
+        "docs/evaluation.md": _filled(root, "docs/evaluation.md", {"protocols": _protocols(root)}),
     }
 
 
@@ -90,6 +92,31 @@ def _benchmarks(root: Path) -> dict[str, str]:
         + "\n".join(commands)
         + f"\n```\n\nThe names are those of version {lmms_eval.VERSION}.",
     }
+
+
+def _protocols(root: Path) -> str:
+    """A section for each published protocol: a table of its measures, and what it hides."""
+    registry, types = (imported(root, f"spavl.evaluation.protocols.{name}") for name in ("registry", "types"))
+    return "\n" + "\n\n".join(_protocol(each, types) for each in registry.PROTOCOLS.values()) + "\n"
+
+
+def _protocol(protocol: Any, types: Any) -> str:
+    rows = []
+    for measure in protocol.measures:
+        rule = measure.rule
+        if isinstance(rule, types.JudgeRule):
+            sees = "question, image and both answers" if rule.sees_image else "texts only" if rule.is_pairwise else ""
+            judge = f"{rule.papers_judges[0]}: {sees or 'texts only'}, at most {rule.max_tokens:,} tokens"
+        else:
+            judge = f"the phrases `{rule.phrases}`, {'in lower case' if rule.is_lower_case else 'case-sensitive'}"
+        worth = ", ".join(
+            f"{name} {value if value == types.DROPPED else format(value, 'g')}" for name, value in measure.worth.items()
+        )
+        rows.append((f"{measure.title}: {', '.join(measure.benchmarks)}", judge, worth))
+    table = _table(("number: benchmarks", "judge of the paper", "what each reading counts"), rows)
+    asked = f"- asked: {protocol.asking}; temperature {protocol.temperature:g}, at most {protocol.max_tokens:,} tokens"
+    lines = (f"- source: {protocol.source}", asked, f"- hides: {protocol.departures}", f"- texts: {protocol.texts}")
+    return f"#### {protocol.name}\n\n{table}\n\n" + "\n".join(lines)
 
 
 def _plain(text: str) -> str:

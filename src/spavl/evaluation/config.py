@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from spavl.config import Settings, split_at_commas
 from spavl.errors import ConfigError
 from spavl.evaluation.model_names import models_by_name, name_among, named_model
-from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult
+from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult, PublishedJudgement
 from spavl.judges.canaries.checks import ON_FAILURE, CanaryResult, OnFailure
 from spavl.judges.registry import GuardName, JudgeName
 from spavl.judges.response_format import VERSION
@@ -59,6 +59,14 @@ PAIRWISE = StageSpec(
     files=("judge",),
     version=3 + VERSION,
 )
+AS_PUBLISHED = StageSpec(
+    "as_published",
+    reads=("items", "answers"),
+    writes=PublishedJudgement,
+    does="judges the same answers by published protocols: their own rules, prompts and judges",
+    # The authors' prompts and answers may be in the folders of the data.
+    files=("data",),
+)
 OVERLAPS = StageSpec(
     "overlaps",
     reads=("items",),
@@ -69,6 +77,7 @@ OVERLAPS = StageSpec(
 )
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
+ProtocolName = Literal["spa-vl", "mm-safetybench", "vlguard", "advbench", "published"]
 S = TypeVar("S", bound=Settings)
 # Conditions that replace the image, and those that damage it; the others change the text.
 OF_IMAGES: tuple[Condition, ...] = ("blank", "none", "shuffled")
@@ -126,10 +135,13 @@ class JudgeConfig(Settings):
     )
 
 
-class JudgementsConfig(JudgeConfig):
+class GuardsConfig(JudgeConfig):
     guard: GuardNames = Field(
         (), description="guards, named as verdicts.guard; the verdicts of the first one are reported"
     )
+
+
+class JudgementsConfig(GuardsConfig):
     gold_answers: str = Field(
         "",
         description="answers with known labels on which the guards are measured: a file of JSON lines, or miniature",
@@ -149,6 +161,18 @@ class PairwiseConfig(JudgeConfig):
         description="the model that the others are compared with, by its name here (empty: the first one), or "
         "`reference`, the answers that a benchmark ships",
     )
+
+
+class ProtocolConfig(Settings):
+    protocol: tuple[ProtocolName, ...] = Field(
+        (),
+        description="published protocols by which the same answers are judged too: spa-vl, mm-safetybench, vlguard, "
+        "advbench, or published for all of them",
+    )
+
+
+class AsPublishedConfig(ItemsConfig, GuardsConfig, PairwiseConfig, ProtocolConfig):
+    """What the judgements of published protocols depend on."""
 
 
 class AuditConfig(Settings):
@@ -176,7 +200,7 @@ class ServersConfig(Settings):
     pace: PaceConfig = Field(PaceConfig(), description="rate limits of servers")
 
 
-class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfig):
+class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfig, ProtocolConfig):
     """All settings of an evaluation, in a TOML file or on the command line."""
 
     seed: int = Field(1, ge=0, description="seed of everything random")

@@ -8,6 +8,7 @@ from pathlib import Path
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.config import (
     ANSWERS,
+    AS_PUBLISHED,
     CANARIES,
     ITEMS,
     JUDGEMENTS,
@@ -27,8 +28,16 @@ from spavl.terminal.progress import Screen
 
 # Larger benchmarks are estimated from this number of items.
 _ITEMS_OF_EACH = 1000
-# The expected words of a reply: two paragraphs for an answer, three lines for a guard, seven for a judge.
-_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stage: 8, PAIRWISE.stage: 25}
+# The expected words of a reply: two paragraphs for an answer, three lines for a guard, seven for a judge; a published
+# protocol asks for one word or for an explanation.
+_WORDS = {
+    ITEMS.stage: 0,
+    CANARIES.stage: 8,
+    ANSWERS.stage: 150,
+    JUDGEMENTS.stage: 8,
+    PAIRWISE.stage: 25,
+    AS_PUBLISHED.stage: 25,
+}
 
 
 async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:

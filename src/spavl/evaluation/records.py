@@ -85,6 +85,25 @@ class PairwiseResult(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedJudgement(Record):
+    """What a published protocol makes of one answer, read exactly as its authors' code reads it."""
+
+    answer_id: str
+    item_id: str
+    model: str
+    protocol: str
+    measure: str
+    # The judge's name, down to its prompt; the name of the list of phrases if no model is asked.
+    judge: str
+    # The model whose answer is the other one of two, or `reference`; empty if the answer is judged alone.
+    against: str
+    # What the reply, or the answer, is read as: `unsafe`, `B`, `unreadable`, ...
+    reading: str
+    # The judge's reply, or the phrase that was found.
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap(Record):
     """An item that is nearly a training row. `measure`: how many hash bits differ, or the share of common words."""
 

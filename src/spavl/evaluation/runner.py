@@ -11,12 +11,14 @@ from spavl.evaluation import answers, canaries, items, judgements, pairwise
 from spavl.evaluation.answers import BASELINES
 from spavl.evaluation.config import (
     ANSWERS,
+    AS_PUBLISHED,
     CANARIES,
     ITEMS,
     JUDGEMENTS,
     OVERLAPS,
     PAIRWISE,
     AnswersConfig,
+    AsPublishedConfig,
     CanariesConfig,
     EvaluationConfig,
     ItemsConfig,
@@ -31,6 +33,8 @@ from spavl.evaluation.metrics.drift_warnings import aliases_of
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
+from spavl.evaluation.protocols import judging
+from spavl.evaluation.protocols.registry import check_protocols, judges_asked
 from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_evaluation
@@ -77,11 +81,13 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
         EvaluationStage(JUDGEMENTS, part(config, JudgementsConfig), judgements.run),
         EvaluationStage(PAIRWISE, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(AS_PUBLISHED, part(config, AsPublishedConfig), judging.run),
         EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
         PAIRWISE: bool(config.judge),
+        AS_PUBLISHED: bool(config.protocol),
         OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.spec, True)]
@@ -179,6 +185,7 @@ def check_evaluation(config: EvaluationConfig, left: Collection[StageSpec[Any]])
     if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} is not one of the guards", where="--gold-guard", then=then)
+    check_protocols(part(config, AsPublishedConfig))
     if config.gold_answers and JUDGEMENTS in left:
         read_gold_answers(config.gold_answers)
     if OVERLAPS in left:
@@ -194,6 +201,9 @@ def _models_to_open(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
     if config.judge and (JUDGEMENTS in left or PAIRWISE in left):
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
+    if AS_PUBLISHED in left:
+        for uri in judges_asked(part(config, AsPublishedConfig)):
+            yield NamedModel("--protocol", uri, AS_PUBLISHED.stage, open_model)
 
 
 async def _run_stage(

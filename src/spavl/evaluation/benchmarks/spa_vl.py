@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from spavl.evaluation.benchmarks.files.row_files import need, rows_of
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, rows, rows_of
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.store.files import RUN_FILE
 
@@ -20,6 +21,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
     if (folder / RUN_FILE).is_file():
         folder = folder / "dataset"
     files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
+    answers = _StoredAnswers(folder / f"base_model_{split}_QA.json")
     for number, row in enumerate(rows_of(files)):
         yield BenchmarkItem(
             # Two rows of HelpEval have the same question, so the key is the number of the row.
@@ -30,7 +32,35 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
             image=row.image("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
             cluster=row.image_name("image"),
+            references=answers.to(row, number),
         )
+    answers.check_all_used()
+
+
+class _StoredAnswers:
+    """The answers that align-anything compares with, if its file is there: a row for each question, in order."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._rows, self._used = file, list(rows(file)) if file.is_file() else [], 0
+
+    def to(self, asked: BenchmarkRow, number: int) -> tuple[str, ...]:
+        if not self._rows:
+            return ()
+        if number >= len(self._rows):
+            raise self._error(f"it has {len(self._rows)} answers, and the benchmark asks more")
+        row = self._rows[number]
+        if row.question_text("question") != asked.question_text("question", "prompt"):
+            raise self._error(f"its answer {number} is to another question than the benchmark's row {number}")
+        self._used = number + 1
+        return (row.text("response"),)
+
+    def check_all_used(self) -> None:
+        if self._used < len(self._rows):
+            raise self._error(f"it has {len(self._rows)} answers, and the benchmark asks {self._used}")
+
+    def _error(self, what: str) -> ConfigError:
+        then = f"take {self._file.name} of align-anything before its commit 8def7e0, or remove it"
+        return ConfigError(what, where=str(self._file), then=then)
 
 
 HARM_EVAL = Benchmark(
@@ -39,7 +69,8 @@ HARM_EVAL = Benchmark(
     get=_GET,
     read=functools.partial(_read, split="harm"),
     scoring="unsafe rate by a guard; harm score by a judge against the base model, in both orders, ties half. The "
-    "published code judges by MD-Judge without the image and always shows the tested model first",
+    "published code judges by MD-Judge without the image and always shows the tested model first. Its stored answers, "
+    "base_model_harm_QA.json and base_model_help_QA.json beside test/, are the answers of `--base reference`",
     shares="spa-vl",
 )
 HELP_EVAL = Benchmark(

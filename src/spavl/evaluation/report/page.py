@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from spavl.evaluation.metrics.published import PublishedMetric
+from spavl.evaluation.report.as_published import paper, published_views
 from spavl.evaluation.report.failing_judges import failing_judges
 from spavl.evaluation.report.samples import ShownItem
 from spavl.evaluation.report.tables import (
@@ -57,6 +58,7 @@ def render_evaluation(results: EvaluationResults, samples: Sequence[ShownItem]) 
             headline=_headline(results, tables),
             groups=lambda table, metric, part: groups_of(results, table, metric, part),
             published=list(_published_tables(results)),
+            as_published=list(published_views(results)),
             pooled=[each for each in results.judge_accuracy if not each.model and each.condition in ("real", "")],
             single=[each for each in results.judge_accuracy if each.model],
         )
@@ -93,6 +95,7 @@ def environment() -> Environment:
         "means": MEANS,
         "not_corrected": not_corrected,
         "outcome_bar": _outcome_bar,
+        "paper": paper,
         "has_spot": _has_spot,
         "plane": _plane,
         "rate_row": rate_row,

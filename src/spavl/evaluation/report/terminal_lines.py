@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spavl.evaluation.answers import BASELINE_ITEMS
+from spavl.evaluation.report.as_published import published_lines, published_markdown
 from spavl.evaluation.report.failing_judges import failing_judges
 from spavl.evaluation.report.tables import (
     TITLES,
@@ -37,6 +38,7 @@ def lines(results: EvaluationResults) -> Iterator[str]:
                 yield from wrapped_lines(f"no errors taken out: {reason}")
             yield from wrapped_lines(f"degenerate answers: {'; '.join(table.degenerate)}")
     yield from _lines_of_others(_other_guards(results))
+    yield from published_lines(results)
     yield ""
     if results.baselines:
         named = " and ".join(results.baselines)
@@ -79,7 +81,8 @@ def _failed_canaries(results: EvaluationResults) -> Iterator[str]:
 
 def markdown(results: EvaluationResults) -> str:
     """A table for a paper: a row for each model, with intervals, n and p."""
-    return "\n".join(["# Results", *_markdown(results, heading="##"), "", _how_it_was_made(results), ""])
+    published = published_markdown(results, heading="##")
+    return "\n".join(["# Results", *_markdown(results, heading="##"), *published, "", _how_it_was_made(results), ""])
 
 
 def card(results: EvaluationResults) -> str:

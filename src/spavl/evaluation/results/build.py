@@ -9,10 +9,20 @@ from spavl.errors import ConfigError
 from spavl.evaluation.answers import BASELINES, all_asked, baseline_sample
 from spavl.evaluation.canaries import canary_summary
 from spavl.evaluation.conditions import inputs_of
-from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, AnswersConfig, EvaluationConfig, part
+from spavl.evaluation.config import (
+    ANSWERS,
+    AS_PUBLISHED,
+    ITEMS,
+    JUDGEMENTS,
+    PAIRWISE,
+    AnswersConfig,
+    EvaluationConfig,
+    part,
+)
 from spavl.evaluation.contamination.audit import audit_of
 from spavl.evaluation.judge_assignment import JudgeAssignment
 from spavl.evaluation.judgements import judges_of
+from spavl.evaluation.metrics.as_published import OwnResults, RateAsPublished, rates_as_published
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, drift_warnings_of
@@ -40,7 +50,8 @@ from spavl.evaluation.metrics.withheld import (
 )
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.notes import AnswersNotes, ItemsNotes, JudgementsNotes, notes_of
-from spavl.evaluation.records import Answer, Item, Judgement, Measure, PairwiseResult
+from spavl.evaluation.protocols.registry import protocols_named
+from spavl.evaluation.records import Answer, Item, Judgement, Measure, PairwiseResult, PublishedJudgement
 from spavl.evaluation.results.types import BenchmarkSummary, CallTotals, EvaluationResults
 from spavl.judges.gold_answers import JudgedGoldAnswers
 from spavl.store import RunFolder
@@ -89,7 +100,14 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
         desiderata=tuple(desiderata_of(table, table.reported_cells(reported), run.read(ANSWERS.stage, Answer))),
         calls=CallTotals(**run.ledger.totals()),
         usd_lost_at_most=run.ledger.usd_lost(),
+        as_published=tuple(_as_published(run, config, _own_results(table, reported, cells, compared, config.base))),
     )
+
+
+def _as_published(run: RunFolder, config: EvaluationConfig, own: OwnResults) -> Iterator[RateAsPublished]:
+    if config.protocol:
+        judgements = run.read(AS_PUBLISHED.stage, PublishedJudgement)
+        yield from rates_as_published(protocols_named(config.protocol), judgements, own, models_by_name(config.models))
 
 
 def read_result_table(run: RunFolder, config: EvaluationConfig) -> ResultTable:
@@ -131,6 +149,13 @@ def _withheld_of(
 class _ComparedAnswers(NamedTuple):
     win_rates: list[WinRate]
     withheld: list[WithheldRate]
+
+
+def _own_results(
+    table: ResultTable, reported: Reported, withheld: Container[ResultCell], compared: _ComparedAnswers, base: str
+) -> OwnResults:
+    wins = {(each.model, each.benchmark, each.metric) for each in compared.withheld}
+    return OwnResults(table, reported, withheld, compared.win_rates, wins, base)
 
 
 def _win_rates_of(run: RunFolder, table: ResultTable, config: EvaluationConfig) -> _ComparedAnswers:

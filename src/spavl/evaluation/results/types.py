@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.contamination.audit import ContaminationAudit
+from spavl.evaluation.metrics.as_published import RateAsPublished
 from spavl.evaluation.metrics.degenerate_answers import DegenerateCounts
 from spavl.evaluation.metrics.desiderata import DesideratumMetric
 from spavl.evaluation.metrics.image_dependence import ImageDependence
@@ -98,6 +99,8 @@ class EvaluationResults:
     calls: CallTotals
     # The most that may be billed for attempts without an answer, in USD.
     usd_lost_at_most: float
+    # The numbers of published protocols, if any was asked for.
+    as_published: tuple[RateAsPublished, ...] = ()
 
     @property
     def compares(self) -> bool:

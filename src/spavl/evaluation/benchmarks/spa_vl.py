@@ -19,7 +19,8 @@ _CLASSES = ("class3", "class2", "class1")
 def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkItem]:
     if (folder / RUN_FILE).is_file():
         folder = folder / "dataset"
-    files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
+    patterns = (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet", f"{split}.parquet")
+    files = need(folder, patterns, _GET)
     for number, row in enumerate(rows_of(files)):
         yield BenchmarkItem(
             # Two rows of HelpEval have the same question, so the key is the number of the row.

@@ -8,14 +8,15 @@ reported.
 The parts of a text are joined with a space. The place of the image is not kept: it is shown before the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ROLES = {"human": "user", "developer": "system"} | dict.fromkeys(("gpt", "model", "bot", "chatgpt"), "assistant")
-_PROMPTS, _REJECTED = ("question", "prompt", "messages", "conversations"), ("rejected", "rejected_response")
+# LLaMA-Factory's alpaca form: an instruction, more of the question, and the turns before it.
+_ALPACA = ("instruction", "input", "history")
+_PROMPTS = ("question", "prompt", "messages", "conversations", _ALPACA[0])
+_REJECTED = ("rejected", "rejected_response", "rejected_messages")
 _SYSTEM = ("system", "system_prompt")
-# The columns whose texts are read here.
-READ = {*_PROMPTS, *_REJECTED, *_SYSTEM, "chosen"}
 _MARK = "<image>"
 
 
@@ -43,8 +44,14 @@ class ConversationPair(NamedTuple):
     is_amid: bool = False
 
 
+def read_among(columns: Collection[str]) -> set[str]:
+    """The columns of a table whose texts are read here. An instruction beside a question is not."""
+    is_asked = any(name in columns for name in _PROMPTS if name not in _ALPACA)
+    return {*_PROMPTS, *_ALPACA, *_REJECTED, *_SYSTEM, "chosen"} - (set(_ALPACA) if is_asked else set())
+
+
 def answered_of(row: Mapping[str, Any]) -> ConversationPair:
-    asked = _turns(next((row[name] for name in _PROMPTS if row.get(name)), None), "user")
+    asked = _turns(next((_asked_in(row, name) for name in _PROMPTS if row.get(name)), None), "user")
     chosen = _turns(row.get("chosen"), "assistant")
     rejected = _turns(next((row[name] for name in _REJECTED if row.get(name)), None), "assistant")
     if not chosen and len(asked) > 1 and asked[-1].role == "assistant":
@@ -67,6 +74,16 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
     others = [each[-1].role for each in (chosen, rejected) if each and each[-1].role != "assistant"]
     other = (others[0] or "nobody") if others else ""
     return ConversationPair(first.text if first.role else None, *answers, system, other, first.is_amid)
+
+
+def _asked_in(row: Mapping[str, Any], name: str) -> Any:
+    """The prompt of a row. LLaMA-Factory asks an instruction and its input as two lines, after the turns before."""
+    instruction, more, before = _ALPACA
+    if name != instruction:
+        return row[name]
+    if row.get(before):
+        return [{"role": "user", "content": text} for pair in row[before] for text in pair]
+    return "\n".join(str(row[each]) for each in (instruction, more) if row.get(each))
 
 
 def _turns(value: Any, role: str) -> list[ConversationTurn]:

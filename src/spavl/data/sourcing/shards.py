@@ -1,13 +1,13 @@
 """The files of an unsorted source, and the reader of each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.data.sourcing.readers.embeddings import beside
 from spavl.data.sourcing.readers.entry import IMAGES, RowLimits, SkippedEntry, SourceEntry
 from spavl.data.sourcing.readers.flat import from_folder
-from spavl.data.sourcing.readers.lines import from_csv, from_jsonl
+from spavl.data.sourcing.readers.lines import from_csv, from_json, from_jsonl
 from spavl.data.sourcing.readers.tables import from_arrow, from_parquet
 from spavl.data.sourcing.readers.tars import from_tar
 from spavl.engine.isolated_reader import ReaderCrash, rows_apart
@@ -21,6 +21,8 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEn
     ".csv.gz": from_csv,
     ".tsv.gz": from_csv,
     ".jsonl": from_jsonl,
+    ".jsonl.gz": from_jsonl,
+    ".json": from_json,
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
@@ -29,6 +31,8 @@ Look = Callable[[Path], Sequence[Any]]
 # An image is read at its offset in a file; in a compressed archive it has none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 PACKED = "packed_archive"
+# Files that tools write beside tables, about them.
+_ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "_stats.json")
 
 
 class SourceShard(NamedTuple):
@@ -64,9 +68,27 @@ def shards_of(path: Path) -> list[SourceShard]:
         return [SourceShard(path)] if _kind(path.name) else []
     inside = path.resolve()
     files = list(files_under(path))
-    shards = sorted(Path(file.path) for file in files if _kind(file.name) and not leads_outside(file, inside))
-    loose = any(file.name.lower().endswith(IMAGES) for file in files)
-    return [*map(SourceShard, shards), *([SourceShard(path)] if loose else [])]
+    images = [Path(file.path) for file in files if file.name.lower().endswith(IMAGES)]
+    # What each image, folder of images and tar is called without its ending.
+    of_one = {image.with_suffix("") for image in images} | {image.parent for image in images}
+    of_one |= {Path(file.path).with_suffix("") for file in files if _kind(file.name) == ".tar"}
+    tables = (Path(file.path) for file in files if _kind(file.name) and not leads_outside(file, inside))
+    shards = sorted(file for file in tables if not _is_aside(file, path, of_one))
+    return [*map(SourceShard, shards), *([SourceShard(path)] if images else [])]
+
+
+def _is_aside(file: Path, folder: Path, of_one: Container[Path]) -> bool:
+    """Whether a JSON file is about an image of its name or about tables, or a Parquet file about images of its name.
+
+    img2dataset writes such a Parquet file beside each of its tars and folders, with the failed downloads in it.
+    """
+    if file.suffix.lower() not in (".json", ".parquet"):
+        return False
+    is_of_images = file.with_suffix("") in of_one
+    if file.suffix.lower() == ".parquet":
+        return is_of_images and beside(file) is None
+    is_hidden = any(part[0] == "." for part in file.relative_to(folder).parts)
+    return is_hidden or is_of_images or file.name.endswith(_ABOUT)
 
 
 def is_packed(name: str) -> bool:

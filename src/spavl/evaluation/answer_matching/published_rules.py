@@ -82,7 +82,7 @@ def _gqa_llava(answer: str, question: str, references: Sequence[str]) -> float:
 
 def _oodcv(answer: str, question: str, references: Sequence[str]) -> float:
     """OODCV-VQA's authors: the right word anywhere in the answer, also inside another word."""
-    said = without_marks(on_one_line(answer)).split(".")[0]
+    said = without_marks(answer).split(".")[0]
     return float(any(word in said for word in _OODCV.get(references[0], (references[0],))))
 
 

@@ -20,7 +20,8 @@ _CLASSES = ("class3", "class2", "class1")
 def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkItem]:
     if (folder / RUN_FILE).is_file():
         folder = folder / "dataset"
-    files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
+    patterns = (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet", f"{split}.parquet")
+    files = need(folder, patterns, _GET)
     answers = _StoredAnswers(folder / f"base_model_{split}_QA.json")
     for number, row in enumerate(rows_of(files)):
         yield BenchmarkItem(

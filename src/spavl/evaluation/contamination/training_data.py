@@ -13,15 +13,22 @@ from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 from spavl.text.file_groups import by_likes
 
-_GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
+_GET = "give a run of spavl, or a folder of Parquet, Arrow, JSON or CSV files with the columns image and question"
+# The formats that are read: those of the first ending of which there are files.
+_TABLES = tuple(f"**/*{ending}" for ending in (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv"))
+# Files that describe a data set.
+_ABOUT = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 # Names of files and folders of other splits, as SPA-VL and others use them; all else may be training data.
 _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
     re.IGNORECASE,
 )
-# The column names of SPA-VL's and TRL's formats. All that a table has are read.
-_IMAGES = ("image", "images")
-_QUESTIONS = ("question", "prompt", "instruction")
+# The column names of SPA-VL's format and of trainers'. All that a table has are read.
+_IMAGES = ("image", "images", "file_name")
+_QUESTIONS = ("question", "prompt", "instruction", "messages", "conversations")
+_INSTRUCTION, _MORE = "instruction", ("input",)
+_MARK = "<image>"
+_ASKING = ("user", "human")
 
 
 class TrainingRow(NamedTuple):
@@ -69,7 +76,7 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 def _of_tables(folder: Path) -> Iterator[TrainingRow]:
     for row in rows_of(_training_files(folder)):
-        asked = (_question_of_prompt(row.maybe(name)) for name in _QUESTIONS)
+        asked = (_question_of_row(row, name) for name in _QUESTIONS)
         images, faults = _images_in(row, folder)
         unknown = tuple(
             what
@@ -104,13 +111,26 @@ def _training_files(folder: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    return need(folder, ("**/*.parquet",), _GET)
+    found = need(folder, _TABLES, _GET)
+    if data := [file for file in found if file.name not in _ABOUT]:
+        return data
+    raise ConfigError("no table in this folder, but files about one", where=str(folder), then=_GET)
+
+
+def _question_of_row(row: BenchmarkRow, name: str) -> str:
+    """The question in a column, without the image marks of trainers. An instruction may go on in an input."""
+    parts = [_question_of_prompt(row.maybe(each)) for each in (name, *(_MORE if name == _INSTRUCTION else ()))]
+    return "\n".join(filter(None, parts)).replace(_MARK, "").strip() if parts[0] else ""
 
 
 def _question_of_prompt(prompt: Any) -> str:
-    """The text of a prompt: a string, or the turns of a conversation without the system's."""
+    """The text of a prompt: a string, or what the user says in a conversation."""
     if isinstance(prompt, list):
-        turns = [turn.get("content") for turn in prompt if isinstance(turn, dict) and turn.get("role") != "system"]
+        turns = [turn.get("content", turn.get("value")) for turn in prompt if isinstance(turn, dict) and _asks(turn)]
         parts = [part for turn in turns for part in (turn if isinstance(turn, list) else [{"text": turn}])]
         return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
     return "" if prompt is None else str(prompt)
+
+
+def _asks(turn: dict[str, Any]) -> bool:
+    return str(turn.get("role") or turn.get("from") or _ASKING[0]).lower() in _ASKING

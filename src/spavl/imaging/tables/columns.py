@@ -25,7 +25,9 @@ _IS_LIST = (
 
 
 def holds_images(kind: Any) -> bool:
-    """Whether a cell of this type is bytes, a struct with bytes, or a list of either."""
+    """Whether a cell of this type is bytes, a struct with bytes, or a list of either; UUIDs are no images."""
+    if isinstance(kind, pa.UuidType):
+        return False
     inner = in_lists(kind)
     if is_struct_of_bytes(inner):
         inner = storage_type(inner.field("bytes").type)

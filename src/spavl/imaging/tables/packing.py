@@ -1,5 +1,6 @@
 """Refuses decompression bombs: a few thousand bytes of a table may decompress to gigabytes, in one value."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from struct import error as OutOfBounds
 from struct import unpack_from
@@ -29,6 +30,20 @@ def check_message(message: Any) -> None:
         packed = True
     if packed:
         raise PackedTooTightly("an Arrow file with packed parts")
+
+
+def blocks_of_footer(footer: bytes) -> Iterator[int]:
+    """The offsets of all dictionaries and batches of an Arrow file, from its index."""
+    data = memoryview(footer)
+    try:
+        for number in (2, 3):
+            if field := _field(data, _led_to(data, 0), number):
+                first = _led_to(data, field)
+                # A block is an offset, two lengths and padding: 24 bytes.
+                for place in range(int(unpack_from("<I", data, first)[0])):
+                    yield int(unpack_from("<q", data, first + 4 + 24 * place)[0])
+    except OutOfBounds:
+        raise PackedTooTightly("an Arrow file whose index cannot be read") from None
 
 
 def _is_packed(message: memoryview, dictionary: bool) -> bool:

@@ -1,28 +1,30 @@
 """Reads the rows of a data set on disk or on a hub, in the format of published SPA-VL, of spavl or of a trainer."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from spavl.engine.isolated_reader import FileOpened, rows_apart
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.evaluation.benchmarks.files import row_files
+from spavl.evaluation.benchmarks.files.parquet_cells import schema_and_rows, unreadable
 from spavl.imaging.tables.columns import holds_images
-from spavl.imaging.tables.packing import check_parquet
-from spavl.publishing.importing.turns import READ, ConversationPair, answered_of
+from spavl.publishing.importing.turns import ConversationPair, answered_of, read_among
 from spavl.records import Split
 from spavl.text.encodable import is_encodable
 from spavl.text.file_groups import by_likes
 
-# The formats that are read. If a split has both, the first is used.
-_ENDINGS = (".parquet", ".jsonl")
-# A file name that states the number of a shard, but no split.
-_ONLY_NUMBER = re.compile(r"(?:part-?)?\d+(?:-of-\d+)?")
+# The formats that are read. If a split has several, the first of them is used.
+_ENDINGS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
+# Formats that state the types of their columns.
+_TYPED = (".parquet", ".arrow")
+# The rows of a text file whose columns are looked at before it is read; later rows may have more.
+_LOOKED_AT = 256
+# A folder of a table that is partitioned by the values of a column, as in `part=1`.
+_PARTITION = re.compile(r"[^=]+=[^=]*")
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("train", "train", None),
     ("validation", "validation", None),
@@ -32,22 +34,33 @@ _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("help", "held_out", False),
 )
 _FORMS = (
-    "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
-    "messages, rejected_response and images; or for supervised fine-tuning messages or conversations alone, or prompt "
-    "and completion, with images"
+    "question, chosen, rejected and image; prompt, instruction, messages or conversations with chosen, rejected and "
+    "images; messages, rejected_response or rejected_messages, and images; or for supervised fine-tuning messages or "
+    "conversations alone, prompt and completion, or instruction and output, with images"
 )
 # Endings of files that may hold data, and names of files that only describe a data set.
 _TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
 _NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 _META = "meta_files"
+# `datasets` writes this file where it saves one split; its tables are then named data-*.arrow.
+_SAVED_ALONE = "state.json"
+# The columns of images: bytes, or names of files. Image folders of `datasets` name them by `file_name`.
+_IMAGES = ("images", "image", "file_name")
 # The other columns that are read, of published SPA-VL and of spavl's own data sets.
-_TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
+_TOLD = {*_IMAGES, "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
 _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
 _TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
 # The file names of splits, as in train-*.parquet.
 NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
 # A row of any of these can be read: a test question, a pair, or a question with one answer.
-_ROWS = ({"question"}, {"chosen", "rejected"}, {"messages"}, {"conversations"}, {"prompt", "completion"})
+_ROWS: tuple[set[str], ...] = (
+    {"question"},
+    {"chosen", "rejected"},
+    {"messages"},
+    {"conversations"},
+    {"prompt", "completion"},
+    {"instruction", "output"},
+)
 
 
 class ImportedRow(NamedTuple):
@@ -84,7 +97,7 @@ def fetch(name: str) -> Path:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     try:
-        wanted = ["*.parquet", "*.jsonl", "meta_files/*"]
+        wanted = [*(f"*{ending}" for ending in _ENDINGS), "meta_files/*"]
         return Path(snapshot_download(repo, repo_type="dataset", revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # the client has dozens, and no common base
         then = "look at the name; or download it by hand and give its folder"
@@ -100,27 +113,28 @@ def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
     """The data files in the order of their splits. If a split has rich rows, these are read instead of the plain ones.
 
     All files of a split must be in one folder: several folders may be several data sets, such as a hub's configs.
-    JSON lines are read only for a split without Parquet files.
+    A split's files must have one format; the others are not read.
     """
     every = sorted(file for ending in _ENDINGS for file in folder.rglob(f"*{ending}") if not _is_aside(folder, file))
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
     for start, split, harmful in _SPLITS:
         own = [file for file in every if (file.parent.name == "held_out") == (split == "held_out")]
-        named = [file for file in own if _split_in(file) == start]
-        named = [file for file in named if file.suffix == _ENDINGS[0]] or named
+        named = [file for file in own if _split_in(file, folder) == start]
+        named = next(filter(None, ([file for file in named if file.suffix == each] for each in _ENDINGS)), [])
         plain = [file for file in named if file not in rich]
         chosen = [file for file in named if file in rich] or plain
         _refuse_several(folder, start, chosen)
         found += [(file, split, harmful) for file in chosen]
     if not found:
-        then = f"give a folder with train-*.parquet files, train/*.parquet or train.jsonl, that have columns {_FORMS}"
+        kinds = ", ".join(_ENDINGS)
+        then = f"name its files train-*.parquet or train/*.parquet (or {kinds}), with the columns {_FORMS}"
         raise ConfigError("no files of a data set in this folder", where=str(folder), then=then)
     return found
 
 
 def _refuse_several(folder: Path, start: str, files: Sequence[Path]) -> None:
-    if len(places := sorted({file.parent for file in files})) > 1:
+    if len(places := sorted({_above_partitions(file) for file in files})) > 1:
         named = ", ".join(place.relative_to(folder).as_posix() for place in places)
         what = f"{start}-*.parquet are in {len(places)} folders, which may be {len(places)} data sets: {named}"
         raise ConfigError(what, where=str(folder), then=f"give one of them, such as {places[0]}; or put them together")
@@ -130,10 +144,10 @@ def passed_over(folder: Path) -> list[str]:
     """The data files that are not read, because of their split, name or format; similar names are grouped into one."""
     taken = {file for file, _, _ in files_of(folder)}
     # The plain files of a split count as read if its rich rows are read.
-    rich = {_split_in(file) for file in taken if file.parent.name == "rich"}
+    rich = {_split_in(file, folder) for file in taken if file.parent.name == "rich"}
     left = []
     for file in sorted(folder.rglob("*")):
-        is_read = file in taken or (file.suffix == ".parquet" and _split_in(file) in rich)
+        is_read = file in taken or (file.suffix == ".parquet" and _split_in(file, folder) in rich)
         if file.suffix in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
             left.append(file.relative_to(folder).as_posix())
     return by_likes(left)
@@ -145,10 +159,18 @@ def _is_aside(folder: Path, file: Path) -> bool:
     return parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in parts)
 
 
-def _split_in(file: Path) -> str:
-    """The split by the name of a file, such as train-0000.parquet; for a hub's train/0000.parquet, by its folder."""
-    name = file.name.partition(".")[0]
-    return file.parent.name.removeprefix("partial-") if _ONLY_NUMBER.fullmatch(name) else name.partition("-")[0]
+def _split_in(file: Path, folder: Path) -> str:
+    """The split by the name of a file, such as train-0000.parquet; else by its folder, as in train/data_0.parquet."""
+    named = file.name.partition(".")[0].partition("-")[0]
+    place = _above_partitions(file)
+    if place == folder and named == "data" and (folder / _SAVED_ALONE).is_file():
+        return "train"
+    return named if named in NAMES or place == folder else place.name.removeprefix("partial-")
+
+
+def _above_partitions(file: Path) -> Path:
+    """The folder of a table's files, without the folders of its partitions."""
+    return next(place for place in file.parents if not _PARTITION.fullmatch(place.name))
 
 
 class _SurveyedFile(NamedTuple):
@@ -169,8 +191,8 @@ def count(folder: Path) -> int:
 def unread_of(folder: Path) -> list[str]:
     """The text columns that the import does not read, such as instructions. Rich rows of spavl are not checked."""
     plain = [file for file, _, _ in files_of(folder) if file.parent.name != "rich"]
-    texts = {name for each in rows_apart(_survey, plain) for name in each.texts}
-    return sorted(texts - READ - _TOLD)
+    texts = {name for each in rows_apart(_survey, plain) for name in set(each.texts) - read_among(each.names)}
+    return sorted(texts - _TOLD)
 
 
 def rows_of(folder: Path) -> Iterator[ImportedRow]:
@@ -178,17 +200,17 @@ def rows_of(folder: Path) -> Iterator[ImportedRow]:
     for file, split, harmful in files_of(folder):
         (surveyed,) = rows_apart(_survey, [file])
         names = set(surveyed.names)
-        if not names & {"image", "images"} or not any(needed <= names for needed in _ROWS):
+        if not names & {*_IMAGES} or not any(needed <= names for needed in _ROWS):
             then = f"known are the columns {_FORMS}"
             told = ", ".join(surveyed.names) or "none"
             raise ConfigError(f"not a preference set; its columns are {told}", where=str(file), then=then)
-        column = "images" if "images" in names else "image"
+        column = next(name for name in _IMAGES if name in names)
         if surveyed.no_images:
             then = "write the bytes of the images into it, not their names or addresses"
             what = f"the column {column} is {surveyed.no_images}, which holds no images"
             raise ConfigError(what, where=str(file), then=then)
         for row in row_files.rows(file):
-            if file.suffix == ".jsonl" and not is_encodable(row.cells):
+            if file.suffix in (".jsonl", ".json") and not is_encodable(row.cells):
                 yield ImportedRow(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
             yield ImportedRow(split, harmful, _images(row, column, folder), *_pair_of_cells(row.cells), dict(row.cells))
@@ -215,27 +237,27 @@ def _survey(files: Sequence[Path]) -> Iterator[_SurveyedFile | FileOpened]:
     for file in files:
         yield FileOpened(str(file))
         try:
-            yield _survey_of_parquet(file) if file.suffix == ".parquet" else _survey_of_lines(file)
+            yield _survey_of_types(file) if file.suffix in _TYPED else _survey_of_texts(file)
+        except ConfigError:
+            raise
         except Exception as error:  # an invalid file may fail in any way
-            what = f"not a {'Parquet file' if file.suffix == '.parquet' else 'file of JSON lines'}: {error}"
-            raise ConfigError(what, where=str(file), then="download it again") from None
+            raise unreadable(file, error) from None
 
 
-def _survey_of_parquet(file: Path) -> _SurveyedFile:
-    with pq.ParquetFile(file) as opened:
-        check_parquet(file, opened.metadata)
-        schema, rows = opened.schema_arrow, opened.metadata.num_rows
+def _survey_of_types(file: Path) -> _SurveyedFile:
+    schema, rows = schema_and_rows(file)
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
-    column = next((name for name in ("images", "image") if name in schema.names), None)
+    column = next((name for name in _IMAGES if name in schema.names), None)
     kind = schema.field(column).type if column and schema.names.count(column) == 1 else None
     no_images = str(kind) if kind is not None and not holds_images(kind) else ""
     return _SurveyedFile(rows, tuple(schema.names), tuple(texts), no_images)
 
 
-def _survey_of_lines(file: Path) -> _SurveyedFile:
-    rows, first = 0, "{}"
-    with file.open(encoding="utf-8-sig") as lines:
-        for line in filter(str.strip, lines):
-            first, rows = line if not rows else first, rows + 1
-    cells = json.loads(first)
-    return _SurveyedFile(rows, tuple(cells), tuple(name for name, cell in cells.items() if isinstance(cell, str)))
+def _survey_of_texts(file: Path) -> _SurveyedFile:
+    """The columns of the first rows: each row of JSON may leave some out."""
+    rows, first = 0, dict[str, Any]()
+    for row in row_files.rows(file):
+        rows += 1
+        if rows <= _LOOKED_AT:
+            first |= {name: cell for name, cell in row.cells.items() if first.get(name) is None}
+    return _SurveyedFile(rows, tuple(first), tuple(name for name, cell in first.items() if isinstance(cell, str)))

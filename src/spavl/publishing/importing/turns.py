@@ -8,16 +8,17 @@ reported.
 The parts of a text are joined with a space. The place of the image is not kept: it is shown before the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ROLES = {"human": "user", "developer": "system"} | dict.fromkeys(("gpt", "model", "bot", "chatgpt"), "assistant")
-_PROMPTS = ("question", "prompt", "messages", "conversations")
-# The answer of a pair, or the only one of a row of demonstrations, as TRL names it.
-_CHOSEN, _REJECTED = ("chosen", "completion"), ("rejected", "rejected_response")
+# LLaMA-Factory's alpaca form: an instruction, more of the question, and the turns before it.
+_ALPACA = ("instruction", "input", "history")
+_PROMPTS = ("question", "prompt", "messages", "conversations", _ALPACA[0])
+# The answer of a pair, or the only one of a row of demonstrations, as TRL and LLaMA-Factory name it.
+_CHOSEN = ("chosen", "completion", "output")
+_REJECTED = ("rejected", "rejected_response", "rejected_messages")
 _SYSTEM = ("system", "system_prompt")
-# The columns whose texts are read here.
-READ = {*_PROMPTS, *_CHOSEN, *_REJECTED, *_SYSTEM}
 _MARK = "<image>"
 
 
@@ -45,8 +46,14 @@ class ConversationPair(NamedTuple):
     is_amid: bool = False
 
 
+def read_among(columns: Collection[str]) -> set[str]:
+    """The columns of a table whose texts are read here. An instruction beside a question is not."""
+    is_asked = any(name in columns for name in _PROMPTS if name not in _ALPACA)
+    return {*_PROMPTS, *_ALPACA, *_CHOSEN, *_REJECTED, *_SYSTEM} - (set(_ALPACA) if is_asked else set())
+
+
 def answered_of(row: Mapping[str, Any]) -> ConversationPair:
-    asked = _turns(_first_of(row, _PROMPTS), "user")
+    asked = _turns(next((_asked_in(row, name) for name in _PROMPTS if row.get(name)), None), "user")
     chosen, rejected = (_turns(_first_of(row, names), "assistant") for names in (_CHOSEN, _REJECTED))
     if not chosen and len(asked) > 1 and asked[-1].role == "assistant":
         # The conversation ends with the preferred answer.
@@ -73,7 +80,17 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
 def _first_of(row: Mapping[str, Any], names: Sequence[str]) -> Any:
     """The first cell with content, else an empty one, which is an empty answer; None if there is neither."""
     cells = [row[name] for name in names if row.get(name) is not None]
-    return next(filter(len, cells), cells[0] if cells else None)
+    return next(filter(None, cells), cells[0] if cells else None)
+
+
+def _asked_in(row: Mapping[str, Any], name: str) -> Any:
+    """The prompt of a row. LLaMA-Factory asks an instruction and its input as two lines, after the turns before."""
+    instruction, more, before = _ALPACA
+    if name != instruction:
+        return row[name]
+    if row.get(before):
+        return [{"role": "user", "content": text} for pair in row[before] for text in pair]
+    return "\n".join(str(row[each]) for each in (instruction, more) if row.get(each))
 
 
 def _turns(value: Any, role: str) -> list[ConversationTurn]:

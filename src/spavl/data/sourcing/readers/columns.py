@@ -8,7 +8,7 @@ from spavl.data.sourcing.readers.entry import NO_LICENSE, RowLimits, SkippedEntr
 
 _SPELLINGS = {
     # An image beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
-    "file": ("filename",),
+    "file": ("filename", "filepath", "imagepath", "imagefile", "image"),
     "url": ("url", "imageurl", "imgurl", "imagelink", "photoimageurl", "contenturl"),
     "text": ("text", "caption", "topcaption", "alttext", "alt", "title", "description", "llavacaption", "prompt"),
     "license": ("license", "licence", "rights", "licenseurl"),
@@ -53,7 +53,8 @@ class SourceColumns(NamedTuple):
             return SkippedEntry(place, "punsafe")
         if limits.min_side is not None and any(side < limits.min_side for side in self._sides(row)):
             return SkippedEntry(place, "stated_too_small")
-        written = str(row.get(self.url or "") or "").strip()
+        # A column of files may hold addresses.
+        written = str(row.get(self.url or self.file or "") or "").strip()
         scheme, _, rest = written.partition("://")
         # A scheme may be written in capitals. In lower case, the same address is always the same source.
         url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""

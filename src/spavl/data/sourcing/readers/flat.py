@@ -25,5 +25,5 @@ def caption_in(file: os.DirEntry[str], inside: Path) -> str:
     """The text of the file beside an image; empty if the file is a link that leads outside the folder."""
     if leads_outside(file, inside):
         return ""
-    with Path(file.path).open(encoding="utf-8", errors="replace") as opened:
+    with Path(file.path).open(encoding="utf-8", errors="replace", newline="") as opened:
         return opened.read(LONGEST_TEXT).strip()

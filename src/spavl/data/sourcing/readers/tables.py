@@ -11,12 +11,14 @@ from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.embeddings import beside
 from spavl.data.sourcing.readers.entry import LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry
 from spavl.imaging.tables.arrow import read_batches, read_schema
-from spavl.imaging.tables.columns import holds_images
+from spavl.imaging.tables.columns import holds_images, storage_type
 from spavl.imaging.tables.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
 # If an image has several captions, at most this many are read.
 _MOST_SAID = 16
+# The usual names of a column of images; img2dataset names it after its format.
+_NAMED_SO = {"image", "images", "img", "jpg", "jpeg", "png", "webp"}
 # With these encodings, a text that many rows share can be read without a copy for each row.
 _SHARED_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
@@ -77,8 +79,17 @@ def _is_said(kind: Any) -> bool:
 
 
 def _image_column(schema: Any) -> str | None:
-    """The first column of images: bytes, or the struct of bytes and path that `datasets` makes of them."""
-    return next((str(field.name) for field in schema if holds_images(field.type)), None)
+    """The column of images: bytes, or the struct of bytes and path that `datasets` makes of them.
+
+    Of several, the one that is named so, or else the first. Bytes of a fixed size come last: most are hashes.
+    """
+    found = [field for field in schema if holds_images(field.type)]
+    found.sort(key=lambda field: (field.name.casefold() not in _NAMED_SO, _is_of_fixed_size(field.type)))
+    return str(found[0].name) if found else None
+
+
+def _is_of_fixed_size(kind: Any) -> bool:
+    return bool(pa.types.is_fixed_size_binary(storage_type(kind)))
 
 
 def _parquet_batches(file: str, wanted: list[str]) -> Iterator[Any]:

@@ -10,6 +10,8 @@ from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.entry import IMAGES, LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry, leads_out
 from spavl.text.encodable import is_encodable
 
+# A sample with more images or texts than this is taken apart.
+_MOST_IN_SAMPLE = 256
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
 
@@ -24,19 +26,34 @@ def from_tar(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
         yield SkippedEntry(str(file), "broken_tar")
 
 
+class _Sample:
+    """The members of one sample: images and texts, by what is between the first and the last dot of their names."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.images: dict[str, str] = {}
+        self.said: dict[str, dict[str, Any]] = {}
+
+    def entries(self, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
+        """The image named by the key alone; if there is none, each other one, such as `key.front.jpg`."""
+        for part in [""] if "" in self.images else self.images:
+            only = next(iter(self.said.values())) if len(self.said) == 1 else {}
+            said = self.said.get(part) or self.said.get("") or only
+            yield find_columns(said).entry(said, self.images[part], f"tar:{self.images[part]}", limits)
+
+    def is_full(self) -> bool:
+        return max(len(self.images), len(self.said)) >= _MOST_IN_SAMPLE
+
+
 def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     """The entries of a tar. The members of one sample are adjacent and share the name before the first dot."""
-    key, image, said = "", "", dict[str, Any]()
-
-    def sample() -> Iterator[SourceEntry | SkippedEntry]:
-        if image:
-            yield find_columns(said).entry(said, image, f"tar:{image}", limits)
-
+    sample = _Sample("")
     try:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps every member that it has read
             folder, _, name = member.name.rpartition("/")
-            stem, _, kind = name.partition(".")
+            stem, _, rest = name.partition(".")
+            part, _, kind = rest.rpartition(".")
             place = f"{file}#{member.name}"
             if member.isdir():
                 continue
@@ -46,15 +63,15 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
             if not member.isreg() or member.issparse():
                 yield SkippedEntry(place, "not_a_file")
                 continue
-            if (new := f"{folder}/{stem}") != key:
-                yield from sample()
-                key, image, said = new, "", {}
+            if (new := f"{folder}/{stem}") != sample.key or (sample.is_full() and part not in sample.images):
+                yield from sample.entries(limits)
+                sample = _Sample(new)
             if f".{kind.lower()}" in IMAGES:
-                image = f"{place}@{member.offset_data}+{member.size}"
+                sample.images[part] = f"{place}@{member.offset_data}+{member.size}"
             elif kind in ("txt", "caption", "json"):
-                said |= _columns_of_member(tar, member, kind)
+                sample.said.setdefault(part, {}).update(_columns_of_member(tar, member, kind))
     finally:
-        yield from sample()
+        yield from sample.entries(limits)
 
 
 def _ends_early(tar: tarfile.TarFile) -> bool:

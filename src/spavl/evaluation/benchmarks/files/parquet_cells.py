@@ -1,4 +1,7 @@
-"""Reads texts and numbers from the cells of a third-party Parquet file. Bytes and lists of numbers are deferred."""
+"""Reads texts and numbers from the cells of a third-party Parquet or Arrow file.
+
+Bytes and lists of numbers are deferred.
+"""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -10,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError
+from spavl.imaging.tables.arrow import read_batches, read_schema
 from spavl.imaging.tables.columns import holds_images, is_bytes, is_list, leaves, storage_type
+from spavl.imaging.tables.packing import check_parquet
 
 _ROWS_AT_ONCE = 512
 FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
@@ -27,7 +32,14 @@ class DeferredCell:
 
 
 def unreadable(file: Path | str, error: Exception) -> ConfigError:
-    return ConfigError(f"this file cannot be read: {error}", where=str(file), then="download it again")
+    then = "download it again"
+    if isinstance(error, UnicodeDecodeError):
+        then = "save it in UTF-8; spreadsheets call it CSV UTF-8"
+    elif isinstance(error, csv.Error):
+        then = "write it again, with each quote within a quoted cell doubled"
+    elif isinstance(error, pa.ArrowNotImplementedError):
+        then = "write its columns as plain types, such as string, int64 and binary"
+    return ConfigError(f"this file cannot be read: {error}", where=str(file), then=then)
 
 
 def parquet_cells(file: Path) -> Iterator[dict[str, Any]]:
@@ -36,6 +48,51 @@ def parquet_cells(file: Path) -> Iterator[dict[str, Any]]:
         yield from _cells_of_rows(file)
     except FAULTS as error:
         raise unreadable(file, error) from None
+
+
+def arrow_cells(file: Path) -> Iterator[dict[str, Any]]:
+    """Each row of an Arrow file, such as one that `datasets` has saved. Run this in a separate process, too."""
+    try:
+        schema = read_schema(str(file))
+        check_once(schema.names)
+        unread = {field.name: about for field in schema if (about := _about_unread(field.type))}
+        wanted = [name for name in schema.names if name not in unread]
+        for _, batch in read_batches(str(file)):
+            chosen = batch.select(wanted)
+            # The data is untrusted: its offsets may point anywhere.
+            chosen.validate(full=True)
+            names = [_names_in(batch.column(name)) for name in unread]
+            for number, read in enumerate(chosen.to_pylist() if wanted else [{}] * batch.num_rows):
+                held = zip(unread.items(), names, strict=True)
+                deferred = {name: DeferredCell(*about, beside[number]) for (name, about), beside in held}
+                yield {name: deferred.get(name, read.get(name)) for name in schema.names}
+    except FAULTS as error:
+        raise unreadable(file, error) from None
+
+
+def schema_and_rows(file: Path) -> tuple[Any, int]:
+    """The columns of a Parquet or Arrow file, and the number of its rows."""
+    if file.suffix.lower() == ".arrow":
+        return read_schema(str(file)), sum(batch.num_rows for _, batch in read_batches(str(file)))
+    with pq.ParquetFile(file) as opened:
+        check_parquet(file, opened.metadata)
+        return opened.schema_arrow, opened.metadata.num_rows
+
+
+def _about_unread(kind: Any) -> tuple[str, bool] | None:
+    """The type of a column that is not read with its rows, and whether it holds images; None if it is read."""
+    own = list(leaves(kind))
+    numbers = is_list(storage_type(kind)) and all(map(pa.types.is_primitive, own))
+    return (str(kind), holds_images(kind)) if numbers or any(map(is_bytes, own)) else None
+
+
+def _names_in(column: Any) -> list[Any]:
+    """The names of the images beside their bytes, as a column of structs has them."""
+    kind = column.type
+    if not pa.types.is_struct(kind) or (place := kind.get_field_index("path")) < 0:
+        return [None] * len(column)
+    column.validate(full=True)
+    return [{"path": name} for name in column.flatten()[place].to_pylist()]
 
 
 def _cells_of_rows(file: Path) -> Iterator[dict[str, Any]]:

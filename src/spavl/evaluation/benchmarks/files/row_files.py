@@ -15,6 +15,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files.parquet_cells import (
     FAULTS,
     DeferredCell,
+    arrow_cells,
     check_once,
     parquet_cells,
     unreadable,
@@ -23,6 +24,7 @@ from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
 from spavl.imaging.unfetchable import Unfetchable
+from spavl.text.csv_tables import dict_reader, is_ragged, open_text
 from spavl.text.encodable import is_encodable
 
 T = TypeVar("T")
@@ -149,7 +151,7 @@ class _Place(NamedTuple):
 
 
 def rows(file: Path) -> Iterator[BenchmarkRow]:
-    """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, streamed if the format allows."""
+    """The rows of a CSV, TSV, JSON, JSON-lines, Parquet or Arrow file, streamed if the format allows."""
     try:
         yield from _READERS[file.suffix.lower()](file)
     except FAULTS as error:
@@ -180,7 +182,8 @@ def image_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
 def _find_image_file(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
     for name in names:
         if leads_out(name):
-            then = "the file that names it was changed or is not what it should be; download it again"
+            # Older `datasets` keep the whole path of an image's file in place of its bytes.
+            then = "put the images beside the file and their names in it, or their bytes; save_to_disk of datasets does"
             raise ConfigError("an image's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
     for file in (folder / name for folder in folders for name in names):
         if _is_file(file):
@@ -215,11 +218,16 @@ def _words(value: Any) -> str:
 
 def _csv(file: Path) -> Iterator[BenchmarkRow]:
     csv.field_size_limit(_LONGEST_CELL)
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        table = csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")
+    with open_text(file) as opened:
+        table = dict_reader(opened, file)
         check_once([name for name in table.fieldnames or () if name])
         for number, cells in enumerate(table):
-            yield BenchmarkRow(file, number, {name: cell for name, cell in cells.items() if name is not None})
+            if is_ragged(cells):
+                then = "write it again, with each quote within a quoted cell doubled"
+                raise ConfigError(
+                    "this row has more or fewer cells than the header", where=f"{file}, row {number}", then=then
+                )
+            yield BenchmarkRow(file, number, cells)
 
 
 def _json(file: Path) -> Iterator[BenchmarkRow]:
@@ -252,7 +260,8 @@ def _json_lines(file: Path) -> Iterator[BenchmarkRow]:
 
 def _row_of_json(file: Path, number: int, cells: Any) -> BenchmarkRow:
     if not isinstance(cells, dict):
-        raise ValueError("it holds no rows")
+        then = 'write a list of rows, each with the names of its columns; pandas calls it orient="records"'
+        raise ConfigError("this file holds no rows with the names of their columns", where=str(file), then=then)
     return BenchmarkRow(file, number, cells)
 
 
@@ -262,13 +271,20 @@ def _keyed_rows(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, value
 
 
-def _parquet(file: Path) -> Iterator[BenchmarkRow]:
-    inside = IsolatedCells()
-    for number, cells in enumerate(rows_apart(parquet_cells, file, file=str(file))):
+def _columnar_rows(file: Path) -> Iterator[BenchmarkRow]:
+    inside, read = IsolatedCells(), arrow_cells if file.suffix.lower() == ".arrow" else parquet_cells
+    for number, cells in enumerate(rows_apart(read, file, file=str(file))):
         yield BenchmarkRow(file, number, cells, inside)
 
 
-_READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
+_READERS: dict[str, Callable[[Path], Iterator[BenchmarkRow]]] = {
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".json": _json,
+    ".jsonl": _json_lines,
+    ".parquet": _columnar_rows,
+    ".arrow": _columnar_rows,
+}
 
 
 def _images(value: Any, place: _Place) -> AllBytes | None:

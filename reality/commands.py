@@ -27,6 +27,15 @@ class Commands:
     def spavl(self, name: str, *words: str | Path) -> str:
         return self.run(name, sys.executable, "-m", "spavl", *words)
 
+    def stopped(self, name: str, *words: str | Path) -> str:
+        """Why a command of spavl stopped; empty if it did its work."""
+        try:
+            self.spavl(name, *words)
+        except CommandFailed:
+            said = (self.folder / "logs" / f"{name}.log").read_text()
+            return said[said.rfind("spavl: ") :].strip()
+        return ""
+
     def run(self, name: str, *words: str | Path) -> str:
         """What the command wrote to standard output."""
         typed = [str(word) for word in words]

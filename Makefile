@@ -24,6 +24,8 @@ demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=ru
 # Four at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. By
 # name, so that the longest do not come last and alone.
 test: export OMP_NUM_THREADS = 1
+# Where no bytecode is kept, each of the four and each process that they start would compile everything anew.
+test: unexport PYTHONDONTWRITEBYTECODE
 test: $(INSTALLED) ## the tests, and the ten slowest of them
 	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=10
 

@@ -59,7 +59,7 @@ def test_results_come_to_those_who_asked(engine: EngineName) -> None:
     assert ask(items, engine) == items
 
 
-@pytest.mark.parametrize("engine", ["asyncio", "daft"])
+@pytest.mark.parametrize("engine", ["asyncio", pytest.param("daft", marks=pytest.mark.slow)])
 def test_what_kills_a_worker_is_named_and_all_else_is_done(engine: EngineName) -> None:
     items = [*range(20), "die", *range(20), "eat", *range(20), "die"]
     told = {"die": WorkerDeath("killed_worker"), "eat": WorkerDeath("too_much_memory")}
@@ -72,7 +72,7 @@ def test_what_takes_too_long_is_ended() -> None:
     assert time.monotonic() - began < 30
 
 
-@pytest.mark.parametrize("engine", ["asyncio", "daft"])
+@pytest.mark.parametrize("engine", ["asyncio", pytest.param("daft", marks=pytest.mark.slow)])
 def test_a_fault_of_ours_stops_the_run_and_a_missing_package_is_told(engine: EngineName) -> None:
     with pytest.raises(InternalError, match="a fault of ours"):
         ask(["fail"], engine)

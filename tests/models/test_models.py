@@ -32,6 +32,7 @@ from spavl.models.backends.dry_run import CostCountingFactory
 from spavl.models.backends.fixed import SAID
 from spavl.models.backends.openai import OpenAIModel
 from spavl.models.factory import ModelFactory
+from spavl.models.model_settings import NONE, ModelSettings
 from spavl.models.prices import Price, price_of
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ImageData, Message, Reply, Request, RequestRejected, Transient, ask_about
@@ -901,6 +902,16 @@ def test_half_a_character_is_refused_and_never_sent() -> None:
     )
     with pytest.raises(RequestRejected, match="no JSON"):
         model.body(ask_about(None, "half \ud800"))
+
+
+def test_a_model_is_opened_once_for_all_rows_of_one_weight(run: RunFolder) -> None:
+    """A price was told after minutes: each of 20,000 rows of a stage opened its models anew."""
+    uri, own = "openai/a@http://127.0.0.1:9/v1", ModelSettings(max_tokens=9)
+    factory = CostCountingFactory(run.ledger, {}, "likely")
+    opened = factory.with_weight(2, 10).open(uri, "responses")
+    assert factory.with_weight(2, 10).open(uri, "responses") is opened
+    others = [(2, "verdicts", NONE), (2, "responses", own), (3, "responses", NONE)]
+    assert all(factory.with_weight(times, 10).open(uri, *how) is not opened for times, *how in others)
 
 
 def test_models_that_stand_for_more_calls_are_counted_so_whichever_is_asked_first(run: RunFolder) -> None:

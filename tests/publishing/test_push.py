@@ -3,33 +3,25 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from spavl.records import Sample
 from tests.pipeline.test_pipeline import Walked, copied, rows, walk, walked
-from tests.support.hub import FakeHub
+from tests.support.forked import Forked
+from tests.support.hub import FakeHub, with_hub
 
 __all__ = ["copied", "walked"]
 
-_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
-
-def start(hub: FakeHub, home: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_made_up"}
-    # Without the chunked protocol of the real hub, whose storage is no business of a small fake.
-    environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-    command = [sys.executable, "-c", _SPAVL, "data", *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(hub: FakeHub, home: Path, *words: str) -> Forked:
+    return with_hub(hub, home, "data", *words, HF_TOKEN="hf_made_up")
 
 
 def push(run: Path, hub: FakeHub, home: Path) -> str:
     process = start(hub, home, "push", str(run), "someone/set")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    return out
+    assert process.wait(60) == 0, process.stderr
+    return process.stdout
 
 
 def files_of(run: Path) -> dict[str, bytes]:
@@ -62,7 +54,7 @@ def test_a_push_that_was_killed_goes_on_and_uploads_no_finished_shard_again(walk
 
     with FakeHub(kill_at_the_third) as hub:
         process = start(hub, tmp_path, "push", str(walked.run), "someone/set")
-        process.communicate(timeout=60)
+        assert process.wait(60) == -signal.SIGKILL
         assert killed and not hub.commits
         push(walked.run, hub, tmp_path)
         shards = {data for name, data in files_of(walked.run).items() if name.endswith(".parquet")}
@@ -75,8 +67,7 @@ def test_what_was_pushed_comes_back_by_its_name_on_the_hub(walked: Walked, tmp_p
     with FakeHub() as hub:
         push(walked.run, hub, tmp_path)
         process = start(hub, tmp_path, "import", "someone/set", "--out", str(tmp_path / "run"))
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
+        assert process.wait(60) == 0, process.stderr
 
     def said(run: Path) -> list[tuple[str, ...]]:
         return sorted((s.question, s.chosen, s.rejected, s.split, s.leaf) for s in rows(run, "dataset", Sample))
@@ -100,6 +91,5 @@ def test_a_hub_that_is_not_there_is_told_in_words(walked: Walked, tmp_path: Path
     with FakeHub() as hub:
         pass
     process = start(hub, tmp_path, "push", str(walked.run), "someone/set")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "cannot be reached" in err and "type the same command" in err
+    assert process.wait(60) == 2
+    assert "cannot be reached" in process.stderr and "type the same command" in process.stderr

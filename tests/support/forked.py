@@ -11,9 +11,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
+NO_MORE = MappingProxyType[str, str]({})
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["spavl.cli.main", "spavl.pipeline.build", "spavl.training.run"])
@@ -22,13 +24,16 @@ _CONTEXT.set_forkserver_preload(["spavl.cli.main", "spavl.pipeline.build", "spav
 class Forked:
     """`python -c CODE WORDS...`, by the names of subprocess.Popen; what it writes can be read while it runs."""
 
-    def __init__(self, code: str, *words: str, cwd: Path | None = None, typed: str = "") -> None:
+    def __init__(
+        self, code: str, *words: str, cwd: Path | None = None, typed: str = "", more: Mapping[str, str] = NO_MORE
+    ) -> None:
+        """`more` are variables of its environment, besides those of the tests."""
         self._folder = tempfile.TemporaryDirectory()
         streams = Path(self._folder.name)
         (streams / "0").write_text(typed)
         (streams / "1").touch()
         (streams / "2").touch()
-        given = (code, words, dict(os.environ), cwd or Path.cwd(), streams, [*sys.path])
+        given = (code, words, {**os.environ, **more}, cwd or Path.cwd(), streams, [*sys.path])
         self._process = _CONTEXT.Process(target=_begin, args=given)
         self._process.start()
         assert self._process.pid is not None

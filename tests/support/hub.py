@@ -8,10 +8,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests.support.forked import SPAVL, Forked
+
 _COMMIT = "1" * 40
+# Where a hub is, its library reads when it is loaded.
+_ANEW = "import sys; [sys.modules.pop(name) for name in [*sys.modules] if name.partition('.')[0] == 'huggingface_hub']"
 
 
 class FakeHub:
@@ -144,3 +149,10 @@ def _mode(name: str) -> str:
 
 def _git_hash(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def with_hub(hub: FakeHub, home: Path, *words: str, **more: str) -> Forked:
+    """`spavl WORDS...`, for which this hub is the only one."""
+    variables = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(home), **more}
+    # Without the chunked protocol of the real hub, whose storage is no business of a small fake.
+    return Forked(f"{_ANEW}; {SPAVL}", *words, more=variables | {"HF_HUB_DISABLE_XET": "1"})

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from spavl.errors import ConfigError
+from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.model.trainable import check_float32, float32_error
+from spavl.training.model.trainable import check_float32, float32_error, load
+from tests.support.forked import ran
 from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]
@@ -41,17 +43,31 @@ def plain(data: Path) -> list[float]:
     return curve("plain", "grad_norm")
 
 
+def test_settings_decide_and_not_the_environment_of_accelerate(
+    plain: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Read when a training begins, so that a process which has loaded torch before is as good as one that starts.
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    settings_decided(ran(Path.cwd(), *TRAIN, "--out", "other"), plain)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "variables"),
     [
         ([sys.executable, "-m", "spavl"], {"ACCELERATE_MIXED_PRECISION": "bf16"}),
-        pytest.param([*_LAUNCH, "--num_processes", "2", "-m", "spavl"], {}, marks=pytest.mark.slow),
+        ([*_LAUNCH, "--num_processes", "2", "-m", "spavl"], {}),
     ],
 )
-def test_settings_decide_and_not_the_environment_of_accelerate(
+def test_so_they_do_from_the_start_of_a_process(
     command: list[str], variables: dict[str, str], plain: list[float]
 ) -> None:
     ended = started([*command, *TRAIN, "--out", "other"], ACCELERATE_GRADIENT_ACCUMULATION_STEPS="4", **variables)
+    settings_decided(ended, plain)
+
+
+def settings_decided(ended: subprocess.CompletedProcess[str], plain: list[float]) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "has no effect: training." in ended.stderr
     assert curve("other", "loss")[0] == pytest.approx(math.log(2), abs=1e-6)
@@ -103,7 +119,20 @@ def test_processes_that_do_not_know_of_each_other_are_refused(data: Path) -> Non
     assert "ACCELERATE_USE_CPU=true" in ended.stderr
 
 
-def test_tf32_that_a_container_has_switched_on_is_switched_off() -> None:
+def test_tf32_that_is_switched_on_is_switched_off() -> None:
+    usual = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        load(TrainingConfig())
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
+    finally:
+        torch.set_float32_matmul_precision(usual[0])
+        torch.backends.cudnn.allow_tf32 = usual[1]
+
+
+@pytest.mark.slow
+def test_so_it_is_where_a_container_has_switched_it_on() -> None:
     asked = "import torch; from spavl.training.config import TrainingConfig; "
     asked += "from spavl.training.model.trainable import load; "
     asked += "print(torch.get_float32_matmul_precision()); load(TrainingConfig()); "

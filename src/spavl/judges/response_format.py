@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 
 from spavl.records import content_hash
@@ -58,6 +59,7 @@ def plain(text: str) -> str:
     return without_marks_of_thoughts(_SPOKEN_BY.sub(" ", text))
 
 
+@cache
 def template(name: str) -> str:
     return files("spavl.judges").joinpath(f"prompts/{name}.txt").read_text()
 

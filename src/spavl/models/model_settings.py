@@ -75,7 +75,8 @@ def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings
     identity = uri.partition("@")[0]
     names = uri.rstrip("/"), identity, identity.partition("#")[0]
     usual = next((named[name] for name in names if name in named), NONE)
-    found = ModelSettings(
+    # Both were checked when they were read, and each call of a run asks for them.
+    found = ModelSettings.model_construct(
         max_tokens=own.max_tokens or usual.max_tokens,
         reasoning_effort=own.reasoning_effort or usual.reasoning_effort,
         chat_template_kwargs={**usual.chat_template_kwargs, **own.chat_template_kwargs},

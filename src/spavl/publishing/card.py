@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,6 +122,7 @@ def _data_file(name: str, written: ParquetShards) -> DataFile:
     return DataFile(folder, _CONFIG_OF_FOLDER.get(folder, folder), split, written)
 
 
+@cache
 def _template() -> Any:
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"count": formatting.count, "spaced": formatting.name_in_words, "cell": _cell, "rate": _rate}

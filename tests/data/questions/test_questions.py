@@ -112,6 +112,7 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
         table: dict[str, Any] = {
             "taxonomy": {"file": str(home / "taxonomy.toml")},
             "sourcing": {"source": str(home / "images")},
+            "downloads": {"workers": 1},
             "selection": {"per_leaf": IMAGES, "test_share": 0, "validation_share": 0.0},
             "captions": {"writer": f"openai/describer@{server.url}"},
             "questions": {"writer": f"openai/writer@{server.url}", "prompts": "v1"},

@@ -1,9 +1,7 @@
 """A data set of images that lies on a hub: fetched once, at one revision, and then as good as any folder."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,24 +9,22 @@ import pytest
 from spavl.records import Candidate, DownloadedImage, Reject
 from spavl.store import RunFolder
 from tests.data.sourcing.test_sources import TAXONOMY, as_parquet_of_images, as_tars, png
-from tests.support.hub import FakeHub
-
-_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
+from tests.support.hub import FakeHub, with_hub
 
 
 def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home")}
-    # Without the chunked protocol of the real hub, whose storage is no business of a small fake.
-    environment |= {"HF_HUB_DISABLE_XET": "1"}
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     given = "".join(f"{name} = {json.dumps(value)}\n" for name, value in candidates.items())
     (folder / "my.toml").write_text(
         f'[taxonomy]\nfile = "{folder}/taxonomy.toml"\n[sourcing]\nsource = "hub/someone/set{revision}"\n{given}'
     )
-    command = [sys.executable, "-c", _SPAVL, "build", str(folder / "my.toml"), "--out", str(folder / "run")]
-    return subprocess.run(
-        [*command, "--until", "downloads"], env=environment, capture_output=True, text=True, timeout=120
-    )
+    words = "build", str(folder / "my.toml"), "--out", str(folder / "run"), "--until", "downloads"
+    process = with_hub(hub, folder / "home", *words)
+    try:
+        code = process.wait(120)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(words, code, process.stdout, process.stderr)
 
 
 def made(folder: Path) -> tuple[list[Candidate], list[DownloadedImage], list[Reject]]:

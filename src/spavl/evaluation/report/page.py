@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from itertools import groupby
 from string import ascii_uppercase
@@ -66,7 +67,9 @@ def render_evaluation(results: EvaluationResults, samples: Sequence[ShownItem]) 
     return page
 
 
+@cache
 def environment() -> Environment:
+    """Made once, and with it the templates that it has compiled."""
     made = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -8,11 +8,11 @@ from typing import Literal, Self
 
 from spavl.models.factory import Backend, ModelFactory, OpenedBackend
 from spavl.models.image_tokens import tokens_of
-from spavl.models.model_settings import ModelSettings
+from spavl.models.model_settings import NONE, ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.prices import Price
 from spavl.models.structured_output import is_repair
-from spavl.models.types import ChatModel, Reply, Request
+from spavl.models.types import ChatModel, Reply, Request, key_of
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.models.wrappers.stack import call_of, reply_of
 from spavl.models.wrappers.thinking import ROOM
@@ -99,12 +99,21 @@ class CostCountingFactory(ModelFactory):
         # The keys of requests already counted: equal requests are sent once, as in a run.
         self.asked: set[str] = set()
         self._known = self._names_before()
+        # The models by name, stage, settings and weight; each with its settings, so that no others take their place.
+        self._opened: dict[tuple[object, ...], tuple[ModelSettings, ChatModel]] = {}
 
     def with_weight(self, times: float, words: float) -> Self:
         """A copy whose models count each call `times` times and assume answers of `words` words. Tallies are shared."""
         made = copy.copy(self)
         made.times, made.words = times, words
         return made
+
+    def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
+        """As in a run. A model is opened once for all rows with one weight, for there are tens of thousands."""
+        key = uri, stage, id(own), self.times, self.words, *self._batched
+        if key not in self._opened:
+            self._opened[key] = own, super().open(uri, stage, own)
+        return self._opened[key][1]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
         return UnloadedBackend(openai_name(name))
@@ -161,7 +170,8 @@ class CountingModel:
         self.name, self._factory, self._place, self._tally, self._former = name, factory, place, tally, former
 
     async def ask(self, request: Request) -> Reply:
-        key, tokens_out = request.key(self.name), self._tokens_out(request)
+        spelled, tokens_out = request.canonical_text(), self._tokens_out(request)
+        key = key_of(self.name, spelled)
         # The text starts with a part of the call's key, so that questions about two answers differ. It has no thoughts.
         said = min(tokens_out, self._most_said(request)) if self._tally.thinks else tokens_out
         text = f"{key[:12]} {'word ' * int(said)}"
@@ -170,7 +180,7 @@ class CountingModel:
             return stand_in
         self._factory.asked.add(key)
         tokens_in, tally, times = self._tokens_in(request), self._tally, self._factory.times
-        if call := call_of(self._factory.ledger, (self.name, *self._former), request.canonical_text()):
+        if call := call_of(self._factory.ledger, (self.name, *self._former), spelled):
             tally.kept += times
             tally.seen += 1
             tally.used_in += call.tokens_in

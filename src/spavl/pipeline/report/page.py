@@ -3,10 +3,11 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from spavl.pipeline.report.judge_trust import BiasSignal
@@ -55,9 +56,7 @@ class TrainingCurve(NamedTuple):
 
 def render(report: Report) -> str:
     """The page. The same report gives the same bytes."""
-    here = resources.files("spavl.pipeline.report")
-    page = _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
-    return page.render(
+    return _template().render(
         report=report,
         style=Markup(charts.page_style()),
         verdict=verdict(report),
@@ -68,6 +67,13 @@ def render(report: Report) -> str:
         makes=_WHAT_A_STAGE_MAKES,
         done=DONE,
     )
+
+
+@cache
+def _template() -> Template:
+    """Compiled once: a process that writes several reports would compile it for each."""
+    here = resources.files("spavl.pipeline.report")
+    return _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
 
 
 def _environment() -> Environment:

@@ -49,7 +49,9 @@ def _add_train_options(objective: str, parser: CommandParser) -> None:
         "--model", required=True, help="the model to train: a folder, a run, a hub id, or miniature/base"
     )
     parser.add_argument(
-        "--data", required=True, help="a run, a folder of Parquet files in SPA-VL's, spavl's or TRL's form, or a hub id"
+        "--data",
+        required=True,
+        help="a run, a folder of tables (Parquet, JSON, CSV) in the form of SPA-VL, spavl or a trainer, or a hub id",
     )
     add_out(parser, "RUN", f"the run folder (default: runs/DATA-{objective}-MODEL)")
     add_preset(parser, presets, default=objective if objective in presets else "")

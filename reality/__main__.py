@@ -9,6 +9,7 @@ A stopped run goes on where it was.
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,14 @@ def main() -> None:
     folder = (asked.out or Path(".reality") / size).absolute()
     reality = Reality(Commands(folder), SIZES[size])
     file = folder / "findings.json"
-    findings = json.loads(file.read_text()) if file.is_file() else {"size": size, "seconds": {}}
+    findings = json.loads(file.read_text()) if file.is_file() else {"size": size}
+    began = time.monotonic()
     for name, step in STEPS.items():
         if name not in findings:
             findings[name] = step(reality)
-            findings["seconds"] |= reality.commands.seconds
             file.write_text(json.dumps(findings, indent=2, ensure_ascii=False))
     print("", *page.lines(findings), "", f"all findings: {file}", sep="\n")
+    print(f"this start took {(time.monotonic() - began) / 60:.0f} minutes")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ class CommandFailed(Exception):
 
 
 class Commands:
-    """The commands of one run of `make reality`. Each is shown as it would be typed, and its seconds are kept."""
+    """The commands of one run of `make reality`. Each is shown as it would be typed, and its seconds."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.seconds = folder, dict[str, float]()
+        self.folder = folder
         (folder / "logs").mkdir(parents=True, exist_ok=True)
 
     def spavl(self, name: str, *words: str | Path) -> str:
@@ -47,8 +47,7 @@ class Commands:
             )
         with log.open("a") as both:
             both.write(done.stdout)
-        self.seconds[name] = time.monotonic() - began
-        print(f"{name}: {self.seconds[name]:.0f} s", flush=True)
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         if done.returncode:
             last = "\n".join(log.read_text().splitlines()[-12:])
             raise CommandFailed(f"{name} ended with {done.returncode}; the end of {log}:\n{last}")

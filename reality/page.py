@@ -24,9 +24,8 @@ def write(findings: Findings) -> None:
 
 def lines(findings: Findings) -> Iterator[str]:
     data = findings["data"]
-    minutes = sum(findings["seconds"].values()) / 60
-    yield f"The {findings['size']} run, {minutes:.0f} minutes in all: {findings['model']}, {data['photographs']} "
-    yield f"photographs, of which {data['held_out']} were held out."
+    yield f"The {findings['size']} run: {findings['model']}, {data['photographs']} photographs, of which"
+    yield f"{data['held_out']} were held out."
     yield ""
     yield from _table(("held-out photographs", "image", "before", "after"), _rates(findings["evaluation"]["rates"]))
     yield ""

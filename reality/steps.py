@@ -87,7 +87,10 @@ def sft(reality: Reality) -> list[dict[str, Any]]:
 
 
 def dpo(reality: Reality) -> list[dict[str, Any]]:
-    rates = ("--loop.learning_rate", "4e-4", "--loop.warmup_steps", "4", "--sft-weight", "1", "--epochs", "2")
+    rates = (
+        *("--loop.learning_rate", "5e-4", "--projector-learning-rate", "2e-3", "--loop.warmup_steps", "4"),
+        *("--beta", "0.3", "--sft-weight", "0.3", "--epochs", "4", "--validation.every", "34"),
+    )
     words = ("--model", reality.captioner, "--data", "pairs", "--out", "dpo", *rates, *_TRAINING)
     reality.commands.spavl("dpo", "train", "dpo", *words)
     return _validations(reality.at("dpo"))

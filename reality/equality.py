@@ -134,14 +134,11 @@ def train_by_trl(checkpoint: str, pairs: Pairs, others: Sequence[OurTraining]) -
     return model, losses
 
 
-def largest_difference(one: Any, other: Any) -> float:
-    """The largest difference of any weight."""
+def difference(model: Any, other: Any) -> float:
+    """The norm of the difference of all weights, in double precision."""
     theirs = dict(other.named_parameters())
-    return max((weight - theirs[name]).abs().max().item() for name, weight in one.named_parameters())
-
-
-def largest_change(checkpoint: str, model: Any) -> float:
-    return largest_difference(loaded(checkpoint)[1], model)
+    squares = ((weight.double() - theirs[name].double()).square().sum() for name, weight in model.named_parameters())
+    return float(sum(squares)) ** 0.5
 
 
 def peak_mb(side: Side, checkpoint: str, run: Path) -> int:
@@ -169,6 +166,7 @@ def compared(checkpoint: str, run: Path, steps: int) -> dict[str, Any]:
     pairs = pairs_of(run, steps)
     trees, plain = (OurTraining(checkpoint, pairs, share) for share in (True, False))
     by_trl, losses = train_by_trl(checkpoint, pairs, [trees, plain])
+    changed = difference(trees.model, loaded(checkpoint)[1])
     ratios = [slow / fast for slow, fast in zip(plain.seconds[1:], trees.seconds[1:], strict=True)]
     curves = {"trees": trees.losses, "plain": plain.losses, "trl": losses}
     return {
@@ -178,9 +176,9 @@ def compared(checkpoint: str, run: Path, steps: int) -> dict[str, Any]:
         "losses": curves,
         "loss_apart_plain": max(_apart(trees.losses, plain.losses)),
         "loss_apart_trl": max(_apart(trees.losses, losses)),
-        "weights_apart_plain": largest_difference(trees.model, plain.model),
-        "weights_apart_trl": largest_difference(trees.model, by_trl),
-        "weights_changed": largest_change(checkpoint, trees.model),
+        # Relative to what the training changed.
+        "weights_apart_plain": difference(trees.model, plain.model) / changed,
+        "weights_apart_trl": difference(trees.model, by_trl) / changed,
         "trees_over_plain": [statistics.median(ratios), min(ratios), max(ratios)],
         "peak_mb": peaks,
     }

@@ -73,3 +73,9 @@ def image() -> ImageData:
 def run(tmp_path: Path) -> Iterator[RunFolder]:
     with RunFolder(tmp_path / "run") as folder:
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_download_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker process takes a third of a second to start; by default there is one for each core."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tests.support.repository import ROOT
 
-# The packages that carry weights, for the steps that read them.
-PACKAGES = ROOT / ".reality" / "packages"
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, PACKAGES)))}
+from reality import packages
+
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, packages.FOLDER)))}
 
 
 class CommandFailed(Exception):

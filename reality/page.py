@@ -1,6 +1,6 @@
 """docs/reality.md: what a run found, as tables. Numbers are only ever put there from a run's findings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,25 @@ def lines(findings: Findings) -> Iterator[str]:
     data = findings["data"]
     yield f"The {findings['size']} run: {findings['model']}, {data['photographs']} photographs, of which"
     yield f"{data['held_out']} were held out."
+    for step, told in _SECTIONS.items():
+        yield ""
+        yield from told(findings) if step in findings else (f"The step `{step}` was not run.",)
+
+
+def _changed(findings: Findings) -> Iterator[str]:
+    found = findings["evaluation"]
+    yield from _table(("held-out photographs", "image", "before", "after"), _rates(found["rates"]))
     yield ""
-    yield from _table(("held-out photographs", "image", "before", "after"), _rates(findings["evaluation"]["rates"]))
-    yield ""
-    yield from (_test(pair) for pair in findings["evaluation"]["pairs"] if _name(pair))
+    yield from (_test(pair) for pair in found["pairs"] if _name(pair))
     yield ""
     yield from _table(("validation", "before", "after"), _validation(findings))
+
+
+def _same_training(findings: Findings) -> Iterator[str]:
+    same = findings["equality"]
+    yield from _table(("the same training", "prefix trees and plain rows", "prefix trees and TRL"), _same(same))
     yield ""
-    yield from _table(("the same training", "prefix trees and plain rows", "prefix trees and TRL"), _same(findings))
-    yield ""
-    yield from _speed(findings["equality"])
-    yield ""
-    yield from _table(("stage of the build", "rows", "rejects"), _build(findings["build"]["stages"]))
-    if stopped := findings["build"]["stopped"]:
-        yield from ("", "There it stopped, and said:", "", "```text", *stopped.splitlines(), "```")
+    yield from _speed(same)
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
@@ -76,8 +81,7 @@ def _validation(findings: Findings) -> Iterator[Sequence[str]]:
                 yield [f"{told}: {metric}", f"{first[metric]:.3f}", f"{last[metric]:.3f}"]
 
 
-def _same(findings: Findings) -> Iterator[Sequence[str]]:
-    same = findings["equality"]
+def _same(same: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     yield [f"largest difference of a loss, {same['steps']} steps", *_both(same, "loss_apart")]
     yield ["difference of the weights after them, over what training changed (norms)", *_both(same, "weights_apart")]
 
@@ -94,7 +98,21 @@ def _speed(same: Mapping[str, Any]) -> Iterator[str]:
     yield f"{memory['plain']:,} MB with plain rows, {memory['trl']:,} MB with {same['peer']}."
 
 
+def _built(findings: Findings) -> Iterator[str]:
+    build = findings["build"]
+    yield from _table(("stage of the build", "rows", "rejects"), _build(build["stages"]))
+    if build["stopped"]:
+        yield from ("", "There it stopped, and said:", "", "```text", *build["stopped"].splitlines(), "```")
+
+
 def _build(stages: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     for stage in stages:
         rejects = ", ".join(f"{number} {reason}" for reason, number in stage["rejects"].items())
         yield [stage["stage"], str(stage["rows"]), rejects or "none"]
+
+
+_SECTIONS: Mapping[str, Callable[[Findings], Iterator[str]]] = {
+    "evaluation": _changed,
+    "equality": _same_training,
+    "build": _built,
+}

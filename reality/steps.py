@@ -14,8 +14,8 @@ from tests.support.transformers_serve import served
 
 from reality import photographs, tables
 from reality.commands import Commands
+from reality.packages import package
 from reality.photographs import Photograph
-from reality.vlm import package
 from spavl.evaluation.results.file import read_results
 from spavl.records import Reject
 from spavl.store import Manifest, RunFolder
@@ -89,7 +89,7 @@ def sft(reality: Reality) -> list[dict[str, Any]]:
 def dpo(reality: Reality) -> list[dict[str, Any]]:
     rates = (
         *("--loop.learning_rate", "5e-4", "--projector-learning-rate", "2e-3", "--loop.warmup_steps", "4"),
-        *("--beta", "0.3", "--sft-weight", "0.3", "--epochs", "4", "--validation.every", "34"),
+        *("--beta", "0.3", "--sft-weight", "2", "--epochs", "4", "--validation.every", "34"),
     )
     words = ("--model", reality.captioner, "--data", "pairs", "--out", "dpo", *rates, *_TRAINING)
     reality.commands.spavl("dpo", "train", "dpo", *words)

@@ -6,7 +6,6 @@ The language model answers sensibly at once. About images it talks nonsense unti
 """
 
 import copy
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from transformers import (
     LlavaProcessor,
 )
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
+
+from reality.packages import package
 
 # A patch has 14 pixels a side, so an image has 64 tokens.
 SIDE, PATCH = 112, 14
@@ -153,14 +154,6 @@ def _language_model() -> tuple[Any, Any]:
     model = LlamaForCausalLM(config)
     model.load_state_dict(quantized.state_dict(), strict=False)
     return model, tokenizer
-
-
-def package(name: str) -> Path:
-    """The folder of a package, without importing it."""
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"{name} is not installed; next: make reality")
-    return Path(found.submodule_search_locations[0])
 
 
 if __name__ == "__main__":

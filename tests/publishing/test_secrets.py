@@ -240,11 +240,11 @@ def test_a_push_refuses_a_data_set_with_a_key_in_it(
     pq.write_table(table.set_column(place, "chosen", [[*column[:-1], text]]), file, compression="zstd")
     with FakeHub() as hub:
         process = start(hub, tmp_path, "push", str(copied.run), "someone/set")
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 2 and what in err and file.name in err and "column chosen" in err
+        code, err = process.wait(60), process.stderr
+        assert code == 2 and what in err and file.name in err and "column chosen" in err
         assert not hub.files and not hub.uploads and text not in err
         process = start(hub, tmp_path, "push", str(copied.run), "someone/set", "--allow-key-shapes")
-        process.communicate(timeout=60)
+        process.wait(60)
         # What this machine holds is let out by no option.
         assert bool(hub.files) == (KEY not in text)
 

@@ -10,6 +10,8 @@ from spavl.errors import MissingExtra, how_to_install
 
 # The time to find text grows with the pixels. The network scales the shorter side to this length in any case.
 _SHORTER_SIDE, _LONGER_SIDE = 736, 2208
+# So of an image that is longer than this many times its shorter side it would make a giant; white is put beside it.
+_MOST_OBLONG = 8
 # The detection network takes fur, leaves and olives for text; the recognition network does not.
 _LEAST_SURE, _LEAST_CHARACTERS = 0.6, 2
 
@@ -52,9 +54,18 @@ class TextReader:
         width, height = (max(1, round(side * scale)) for side in pixels.size)
         small = pixels.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
         # The networks expect BGR.
-        image = np.ascontiguousarray(np.asarray(small)[:, :, ::-1])
+        image = np.ascontiguousarray(np.asarray(_with_white_beside(small))[:, :, ::-1])
         found, _ = self._ocr.text_det(image)
         return TextBoxes(image, sorted(found if found is not None else (), key=_area, reverse=True), scale)
+
+
+def _with_white_beside(image: Image.Image) -> Image.Image:
+    width, height = (max(side, max(image.size) // _MOST_OBLONG) for side in image.size)
+    if (width, height) == image.size:
+        return image
+    padded = Image.new("RGB", (width, height), "white")
+    padded.paste(image)
+    return padded
 
 
 def _is_text(text: str, sure: float) -> bool:

@@ -25,9 +25,8 @@ demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=ru
 # name, so that the longest do not come last and alone.
 test: export OMP_NUM_THREADS = 1
 # Where no bytecode is kept, each of the four and each process that they start would compile everything anew.
-test: unexport PYTHONDONTWRITEBYTECODE
 test: $(INSTALLED) ## the tests, and the ten slowest of them
-	$(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=10
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=10
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(INSTALLED) ## the tests that take minutes

@@ -22,17 +22,9 @@ from spavl.pipeline.registry import BuildConfig
 from tests.support.command_line import spavl_here
 from tests.support.forked import Forked, ran
 from tests.support.servers import Body, ChatServer, body_hash, echo
+from tests.support.taxonomies import ONE_LEAF
 
 START = "import sys; from spavl.cli.main import main; sys.exit(main())"
-TAXONOMY = """
-name = "one leaf"
-version = 1
-[[domain]]
-name = "d"
-[[domain.group]]
-name = "g"
-leaves = [{ name = "a" }]
-"""
 SETTINGS = """
 taxonomy.file = "taxonomy.toml"
 selection.per_leaf = 4
@@ -48,7 +40,7 @@ def spavl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with settings for a small pipeline."""
-    (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
+    (tmp_path / "taxonomy.toml").write_text(ONE_LEAF)
     (tmp_path / "my.toml").write_text(SETTINGS)
     return tmp_path
 

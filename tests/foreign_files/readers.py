@@ -6,7 +6,6 @@
 | sourcing | the image sources of `spavl build` |
 | benchmark | the tables of benchmarks: harmeval |
 | overlaps | `spavl eval --training-data`, the images and questions of training data |
-| cells | images inside tables, as later stages fetch them |
 """
 
 from collections.abc import Callable, Iterator, Sequence

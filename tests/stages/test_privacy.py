@@ -17,17 +17,9 @@ from spavl.terminal.progress import Screen
 from tests.support.images import photo
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer
+from tests.support.taxonomies import ONE_LEAF
 
 pytest.importorskip("phonenumbers")
-TAXONOMY = """
-name = "one leaf"
-version = 1
-[[domain]]
-name = "d"
-[[domain.group]]
-name = "g"
-leaves = [{ name = "a" }]
-"""
 EMAIL, PHONE = "jane.doe@univ-lyon.fr", "(212) 736-5000"
 
 
@@ -50,7 +42,7 @@ def settings(folder: Path, url: str, texts: str) -> dict[str, Any]:
         images.mkdir(parents=True)
         for number in range(6):
             photo(number, 96).save(images / f"{number}.png")
-        (folder / "one.toml").write_text(TAXONOMY)
+        (folder / "one.toml").write_text(ONE_LEAF)
         for name, files in {
             "captions": {"caption": "CAPTION"},
             "questions": dict.fromkeys(("easy", "hard", "statement"), "WRITE about {leaf}"),

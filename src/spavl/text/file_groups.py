@@ -1,9 +1,11 @@
-"""Groups file names for display: the shards of one table are shown as one name."""
+"""File names of data sets: those that hold no rows, and the shards of one table as one name."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
 
+# Files that `datasets` writes beside tables, about them.
+ABOUT_TABLES = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 # The number of a shard, as in train-00000-of-00002.parquet.
 _NUMBER = re.compile(r"-\d+(-of-\d+)?(?=\.[^/]*$)")
 

@@ -38,6 +38,7 @@ from spavl.records import Image, Reject
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
+from tests.support.taxonomies import ONE_LEAF
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 QUICK = FetchConfig(timeout=2, tries=1, min_delay=0)
@@ -275,17 +276,6 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks_by_number_or_date(
     assert [round(seconds) for seconds in paused] == [7, pytest.approx(30, abs=3), 0, 1, 1, 0]
 
 
-TAXONOMY = """
-name = "one leaf"
-version = 1
-[[domain]]
-name = "d"
-[[domain.group]]
-name = "g"
-leaves = [{ name = "thing" }]
-"""
-
-
 def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,8 +296,8 @@ def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
 
     def config(port: int, tries: int) -> BuildConfig:
         names = ("good", "gone 1", "gone 2", "ill 1", "ill 2", "ill 3", "ill 4")
-        lines = [f"http://images.test:{port}/{name.replace(' ', '-')},a thing" for name in names]
-        (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
+        lines = [f"http://images.test:{port}/{name.replace(' ', '-')},a photograph" for name in names]
+        (tmp_path / "taxonomy.toml").write_text(ONE_LEAF)
         (tmp_path / "list.csv").write_text("\n".join(["URL,TEXT", *lines]))
         table = {
             "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},

@@ -29,6 +29,7 @@ from spavl.records import DownloadedImage, Reject
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
+from tests.support.taxonomies import ONE_LEAF
 
 _PACKAGE = find_spec("skimage")
 pytestmark = pytest.mark.skipif(_PACKAGE is None, reason="the photographs are in scikit-image")
@@ -36,16 +37,6 @@ PHOTOGRAPHS = Path(_PACKAGE.origin).parent / "data" if _PACKAGE and _PACKAGE.ori
 ASTRONAUT = "astronaut.png"
 # A cat, a cup, a rocket, coins with portraits, a page, the moon, a horse, a retina: no face of a person.
 NO_FACE = ("chelsea.png", "coffee.png", "rocket.jpg", "coins.png", "page.png", "moon.png", "horse.png", "retina.jpg")
-
-TAXONOMY = """
-name = "one leaf"
-version = 1
-[[domain]]
-name = "d"
-[[domain.group]]
-name = "g"
-leaves = [{ name = "a" }]
-"""
 
 
 def seen(data: bytes, **settings: Any) -> InspectedImage | RefusedImage:
@@ -163,7 +154,7 @@ def build(folder: Path, out: Path, **settings: str) -> None:
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
     (tmp_path / "album" / "a").mkdir(parents=True)
-    (tmp_path / "album" / "one.toml").write_text(TAXONOMY)
+    (tmp_path / "album" / "one.toml").write_text(ONE_LEAF)
     for number, image in enumerate((astronaut(), Pillow.open(PHOTOGRAPHS / "chelsea.png"), photo(3, 200))):
         image.save(tmp_path / "album" / "a" / f"{number}.png")
     return tmp_path / "album"

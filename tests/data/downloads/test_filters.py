@@ -25,16 +25,7 @@ from tests.support.images import encoded, photo
 from tests.support.records import filled
 from tests.support.repository import ROOT
 from tests.support.servers import Body, ChatServer
-
-TAXONOMY = """
-name = "one leaf"
-version = 1
-[[domain]]
-name = "d"
-[[domain.group]]
-name = "g"
-leaves = [{ name = "a" }]
-"""
+from tests.support.taxonomies import ONE_LEAF
 
 
 def poster(lines: int) -> Pillow.Image:
@@ -189,7 +180,7 @@ def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, st
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(6):
         (folder / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
-    (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
+    (tmp_path / "taxonomy.toml").write_text(ONE_LEAF)
     table = {
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
         "sourcing": {"source": str(tmp_path / "images")},

@@ -12,6 +12,7 @@ from spavl.data.sourcing.readers.tables import from_arrow, from_parquet
 from spavl.data.sourcing.readers.tars import from_tar
 from spavl.engine.isolated_reader import ReaderCrash, rows_apart
 from spavl.store.files import files_under, leads_outside, state_of
+from spavl.text.file_groups import ABOUT_TABLES
 
 _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEntry]]] = {
     ".parquet": from_parquet,
@@ -31,8 +32,8 @@ Look = Callable[[Path], Sequence[Any]]
 # An image is read at its offset in a file; in a compressed archive it has none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 PACKED = "packed_archive"
-# Files that tools write beside tables, about them.
-_ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "_stats.json")
+# The end of the names of files in which img2dataset counts the downloads of each of its tars.
+_STATISTICS = "_stats.json"
 
 
 class SourceShard(NamedTuple):
@@ -88,7 +89,7 @@ def _is_aside(file: Path, folder: Path, of_one: Container[Path]) -> bool:
     if file.suffix.lower() == ".parquet":
         return is_of_images and beside(file) is None
     is_hidden = any(part[0] == "." for part in file.relative_to(folder).parts)
-    return is_hidden or is_of_images or file.name.endswith(_ABOUT)
+    return is_hidden or is_of_images or file.name in ABOUT_TABLES or file.name.endswith(_STATISTICS)
 
 
 def is_packed(name: str) -> bool:

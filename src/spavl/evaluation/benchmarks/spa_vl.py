@@ -1,7 +1,7 @@
 """HarmEval and HelpEval: the test questions of SPA-VL, and of any data set in its form."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +21,9 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
     if (folder / RUN_FILE).is_file():
         folder = folder / "dataset"
     patterns = (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet", f"{split}.parquet")
-    files = need(folder, patterns, _GET)
-    answers = _StoredAnswers(folder / f"base_model_{split}_QA.json")
-    for number, row in enumerate(rows_of(files)):
+    asked = list(rows_of(need(folder, patterns, _GET)))
+    stored = _stored_answers(folder / f"base_model_{split}_QA.json", asked)
+    for number, row in enumerate(asked):
         yield BenchmarkItem(
             # Two rows of HelpEval have the same question, so the key is the number of the row.
             key=str(number),
@@ -33,35 +33,22 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
             image=row.image("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
             cluster=row.image_name("image"),
-            references=answers.to(row, number),
+            references=(stored[number],) if stored else (),
         )
-    answers.check_all_used()
 
 
-class _StoredAnswers:
-    """The answers that align-anything compares with, if its file is there: a row for each question, in order."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._rows, self._used = file, list(rows(file)) if file.is_file() else [], 0
-
-    def to(self, asked: BenchmarkRow, number: int) -> tuple[str, ...]:
-        if not self._rows:
-            return ()
-        if number >= len(self._rows):
-            raise self._error(f"it has {len(self._rows)} answers, and the benchmark asks more")
-        row = self._rows[number]
-        if row.question_text("question") != asked.question_text("question", "prompt"):
-            raise self._error(f"its answer {number} is to another question than the benchmark's row {number}")
-        self._used = number + 1
-        return (row.text("response"),)
-
-    def check_all_used(self) -> None:
-        if self._used < len(self._rows):
-            raise self._error(f"it has {len(self._rows)} answers, and the benchmark asks {self._used}")
-
-    def _error(self, what: str) -> ConfigError:
-        then = f"take {self._file.name} of align-anything before its commit 8def7e0, or remove it"
-        return ConfigError(what, where=str(self._file), then=then)
+def _stored_answers(file: Path, asked: Sequence[BenchmarkRow]) -> list[str]:
+    """The answers that align-anything compares with: one for each question, in order; none if the file is missing."""
+    stored = list(rows(file)) if file.is_file() else []
+    then = f"take {file.name} of align-anything before its commit 8def7e0, or remove it"
+    if stored and len(stored) != len(asked):
+        what = f"it has {len(stored)} answers, and the benchmark asks {len(asked)}"
+        raise ConfigError(what, where=str(file), then=then)
+    for number, (row, question) in enumerate(zip(stored, asked, strict=False)):
+        if row.question_text("question") != question.question_text("question", "prompt"):
+            what = f"its answer {number} is to another question than the benchmark's row {number}"
+            raise ConfigError(what, where=str(file), then=then)
+    return [row.text("response") for row in stored]
 
 
 HARM_EVAL = Benchmark(

@@ -11,13 +11,11 @@ from spavl.evaluation.benchmarks.files.row_files import AllBytes, BenchmarkRow, 
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
-from spavl.text.file_groups import by_likes
+from spavl.text.file_groups import ABOUT_TABLES, by_likes
 
 _GET = "give a run of spavl, or a folder of Parquet, Arrow, JSON or CSV files with the columns image and question"
 # The formats that are read: those of the first ending of which there are files.
 _TABLES = tuple(f"**/*{ending}" for ending in (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv"))
-# Files that describe a data set.
-_ABOUT = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 # Names of files and folders of other splits, as SPA-VL and others use them; all else may be training data.
 _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
@@ -112,7 +110,7 @@ def _training_files(folder: Path) -> list[Path]:
 
 def _tables(folder: Path) -> list[Path]:
     found = need(folder, _TABLES, _GET)
-    if data := [file for file in found if file.name not in _ABOUT]:
+    if data := [file for file in found if file.name not in ABOUT_TABLES]:
         return data
     raise ConfigError("no table in this folder, but files about one", where=str(folder), then=_GET)
 

@@ -1,5 +1,4 @@
-"""MM-SafetyBench, as its authors' evaluation.py scores it: the judge sees only the answer, and replies with one "
-"word."""
+"""MM-SafetyBench, as its authors' evaluation.py scores it: the judge sees only the answer, and replies in a word."""
 
 from spavl.evaluation.protocols.paper_numbers import MM_SAFETYBENCH
 from spavl.evaluation.protocols.reading import only_safe_or_unsafe

@@ -15,7 +15,7 @@ from spavl.imaging.tables.columns import holds_images
 from spavl.publishing.importing.turns import ConversationPair, answered_of, read_among
 from spavl.records import Split
 from spavl.text.encodable import is_encodable
-from spavl.text.file_groups import by_likes
+from spavl.text.file_groups import ABOUT_TABLES, by_likes
 
 # The formats that are read. If a split has several, the first of them is used.
 _ENDINGS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
@@ -38,9 +38,8 @@ _FORMS = (
     "images; messages, rejected_response or rejected_messages, and images; or for supervised fine-tuning messages or "
     "conversations alone, prompt and completion, or instruction and output, with images"
 )
-# Endings of files that may hold data, and names of files that only describe a data set.
+# Endings of files that may hold data.
 _TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
-_NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 _META = "meta_files"
 # `datasets` writes this file where it saves one split; its tables are then named data-*.arrow.
 _SAVED_ALONE = "state.json"
@@ -156,7 +155,7 @@ def passed_over(folder: Path) -> list[str]:
 def _is_aside(folder: Path, file: Path) -> bool:
     """Whether a file only describes a data set, or is in a hidden folder."""
     parts = file.relative_to(folder).parts
-    return parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in parts)
+    return parts[0] == _META or file.name in ABOUT_TABLES or any(part[0] == "." for part in parts)
 
 
 def _split_in(file: Path, folder: Path) -> str:

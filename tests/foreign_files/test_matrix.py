@@ -94,7 +94,7 @@ def test_rows_with_empty_cells_are_left_out_or_told(reader: str, writer: str, tm
     an image."""
     rows = rows_with_holes()
     if reader == "benchmark":
-        with pytest.raises(SpavlError, match=r"row 1\D|no image") as told:
+        with pytest.raises(SpavlError, match=r"row [01]\D|no image") as told:
             read(READERS[reader], writer, rows, tmp_path)
         assert told.value.then
         return

@@ -42,7 +42,7 @@ class PrivacyRow(JsonRecord):
 
 
 class MeasuredRate(NamedTuple):
-    """A rate of errors, measured on photographs and texts from elsewhere; docs/filters.md says on which."""
+    """A rate of errors, measured on photographs and texts from elsewhere; docs/privacy.md says on which."""
 
     what: str
     hits: int
@@ -117,7 +117,7 @@ def privacy_lines(rows: Sequence[PrivacyRow]) -> Iterator[str]:
         (bool(texts), "personal data in the texts", "privacy.texts"),
     ):
         if not is_searched:
-            yield f"Nobody and nothing looked for {what} (`{setting}`)."
+            yield f"Not looked for: {what} (`{setting}`)."
     if FACES in searched:
         yield f"Faces were found by CenterFace. Measured errors: {_in_words(FACE_RATES)}."
     if WORDS in searched:

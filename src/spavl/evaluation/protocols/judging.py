@@ -5,14 +5,15 @@ the tested models again. Empty answers are sent to judges as well, because the a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from spavl.evaluation.answers import waves_of
 from spavl.evaluation.config import AS_PUBLISHED, AsPublishedConfig
 from spavl.evaluation.items import placed_benchmarks
 from spavl.evaluation.pairwise import REFERENCE
-from spavl.evaluation.protocols.phrases import read_by_phrases
+from spavl.evaluation.protocols.phrases import phrases_named, read_by_phrases
 from spavl.evaluation.protocols.prompts import ProtocolPrompts, fill, prompts_beside
 from spavl.evaluation.protocols.registry import judge_uri, protocols_named
 from spavl.evaluation.protocols.types import (
@@ -90,7 +91,8 @@ def _streams(
     context: StageContext[AsPublishedConfig], items: Mapping[str, Item], answers: Iterable[Answer]
 ) -> Iterator[JudgingStream]:
     """The streams that any item needs: one for phrases, and one for each model that judges."""
-    prompts = prompts_beside({each.benchmark.name: each.folder for each in placed_benchmarks(context.settings)})
+    folders = {each.benchmark.name: each.folder for each in placed_benchmarks(context.settings)}
+    prompts = prompts_beside(folders)
     others = OtherAnswers(items, answers, context.settings.base)
     by_uri: dict[str, list[tuple[PublishedProtocol, ProtocolMeasure]]] = {}
     for protocol in protocols_named(context.settings.protocol):
@@ -101,7 +103,7 @@ def _streams(
     for (uri, own), wave in zip(by_uri.items(), waves_of(by_uri), strict=True):
         measures = tuple(measure for _, measure in own)
         if not uri:
-            yield JudgingStream("phrases", wave, _by_phrases(own), measures)
+            yield JudgingStream("phrases", wave, _by_phrases(own, folders.values()), measures)
             continue
         model = context.models.open(uri, AS_PUBLISHED.stage)
         applied = [AppliedMeasure(*each, _judge_name(model, each[1], items.values(), prompts)) for each in own]
@@ -132,12 +134,15 @@ def against_of(item: Item, model: str, base: str) -> str:
     return "" if base in (model, REFERENCE) else base
 
 
-def _by_phrases(own: Sequence[tuple[PublishedProtocol, ProtocolMeasure]]) -> Judging:
+def _by_phrases(own: Sequence[tuple[PublishedProtocol, ProtocolMeasure]], folders: Collection[Path]) -> Judging:
+    rules = [measure.rule for _, measure in own if isinstance(measure.rule, PhraseRule)]
+    lists = {rule.phrases: phrases_named(rule.phrases, folders) for rule in rules}
+
     async def judge_answer(item: Item, answer: Answer) -> Sequence[PublishedJudgement]:
         rows = []
         for protocol, measure in own:
             if measure.covers(item) and isinstance(measure.rule, PhraseRule):
-                found = read_by_phrases(measure.rule, answer.text)
+                found = read_by_phrases(measure.rule, lists[measure.rule.phrases], answer.text)
                 applied = AppliedMeasure(protocol, measure, f"phrases {measure.rule.phrases}")
                 rows.append(applied.row(answer, "", found.reading, found.phrase))
         return rows

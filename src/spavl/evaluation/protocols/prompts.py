@@ -4,7 +4,6 @@ MM-SafetyBench's licence (CC BY-NC 4.0) does not allow its prompts to ship here,
 cloned the authors' repository has the originals: they are read from its evaluation.py, which is not run.
 """
 
-import ast
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -12,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spavl.errors import ConfigError
+from spavl.evaluation.protocols.authors_files import assigned_in
 from spavl.judges.response_format import template
 from spavl.records import content_hash
 
@@ -61,19 +61,9 @@ def prompts_beside(folders: Mapping[str, Path]) -> ProtocolPrompts:
 
 
 def _authors_prompts(file: Path) -> dict[str, str]:
-    """The prompts in the authors' file. It is parsed, and never run."""
+    """The prompts in the authors' file."""
     then = f"take {_AUTHORS_FILE} of github.com/isXinLiu/MM-SafetyBench, or remove it: then restated prompts are used"
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"this is no Python file: {error}", where=str(file), then=then) from None
-    texts = {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    texts = {name: value for name, value in assigned_in(file, then) if isinstance(value, str)}
     lacking = [name for name in _AUTHORS_NAMES.values() if "{prediction}" not in texts.get(name, "")]
     if lacking:
         raise ConfigError(f"the prompt {lacking[0]} is missing in this file", where=str(file), then=then)

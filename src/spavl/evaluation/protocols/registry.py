@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterable
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.registry import suite
 from spavl.evaluation.config import AsPublishedConfig, ProtocolName
+from spavl.evaluation.items import placed_benchmarks
 from spavl.evaluation.protocols import advbench, mm_safetybench, spa_vl, vlguard
-from spavl.evaluation.protocols.types import JudgeRule, ProtocolMeasure, PublishedProtocol
+from spavl.evaluation.protocols.phrases import phrases_named
+from spavl.evaluation.protocols.types import JudgeRule, PhraseRule, ProtocolMeasure, PublishedProtocol
 from spavl.judges.registry import is_rules, model_of
 
 PROTOCOLS: dict[str, PublishedProtocol] = {
@@ -32,6 +34,8 @@ def check_protocols(settings: AsPublishedConfig) -> None:
         for measure in protocol.measures:
             if asked & set(measure.benchmarks) and isinstance(measure.rule, JudgeRule):
                 _check_judge(protocol, measure, measure.rule, settings)
+            elif asked & set(measure.benchmarks) and isinstance(measure.rule, PhraseRule):
+                phrases_named(measure.rule.phrases, [each.folder for each in placed_benchmarks(settings)])
 
 
 def judges_asked(settings: AsPublishedConfig) -> list[str]:

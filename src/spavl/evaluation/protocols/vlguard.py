@@ -60,5 +60,6 @@ PROTOCOL = PublishedProtocol(
     "judge's temperature is 0, where the code leaves it to the server, and it gets the whole image, where the code "
     "asks for low detail",
     papers=VLGUARD,
-    texts="the phrases are the authors'; the prompt is AlpacaEval's (Apache-2.0) as the authors reformulate it",
+    texts="the phrases are read from the authors' utils/utils.py in the data folder, because their repository has no "
+    "licence; the prompt is AlpacaEval's (Apache-2.0) as the authors reformulate it",
 )

@@ -10,8 +10,6 @@ import argparse
 import copy
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from benchmarks.dpo_work.peer import NAME, train_with_trl
+from tests.support.peak_memory import taken
 from transformers import TrainerCallback
 
 from spavl.models.backends.hf import load_checkpoint
@@ -141,23 +140,20 @@ def difference(model: Any, other: Any) -> float:
     return float(sum(squares)) ** 0.5
 
 
-def peak_mb(side: Side, checkpoint: str, run: Path) -> int:
-    """The peak memory of two steps in a process of its own."""
-    command = [sys.executable, "-m", "reality.equality", checkpoint, str(run), "--alone", side]
-    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
-
-
-def alone(side: Side, checkpoint: str, run: Path) -> int:
-    pairs = pairs_of(run, 2)
+def two_steps(side: Side, checkpoint: str, run: str) -> None:
+    """What the peak memory of a side is measured on, in a process of its own."""
+    pairs = pairs_of(Path(run), 2)
     if side == "trl":
         train_by_trl(checkpoint, pairs, [])
-    else:
-        training = OurTraining(checkpoint, pairs, share_prefixes=side == "trees")
-        for _ in range(2):
-            training.step()
-    # Not by getrusage, whose peak begins with that of the process that started this one.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) // 1024
+        return
+    training = OurTraining(checkpoint, pairs, share_prefixes=side == "trees")
+    for _ in range(2):
+        training.step()
+
+
+def peak_mb(side: Side, checkpoint: str, run: Path) -> int:
+    """The MB that two steps take, model included, beyond what is imported."""
+    return taken("from reality.equality import two_steps", "two_steps(*sys.argv[1:])", side, checkpoint, run)
 
 
 def compared(checkpoint: str, run: Path, steps: int) -> dict[str, Any]:
@@ -193,15 +189,9 @@ def main() -> None:
     parser.add_argument("checkpoint", help="the model, a folder")
     parser.add_argument("run", type=Path, help="a run that holds pairs")
     parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--alone", choices=SIDES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.manual_seed(SEED)
-    found = (
-        alone(asked.alone, asked.checkpoint, asked.run)
-        if asked.alone
-        else json.dumps(compared(asked.checkpoint, asked.run, asked.steps))
-    )
-    print(found)
+    print(json.dumps(compared(asked.checkpoint, asked.run, asked.steps)))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _speed(same: Mapping[str, Any]) -> Iterator[str]:
     middle, low, high = same["trees_over_plain"]
     memory = same["peak_mb"]
     yield f"Prefix trees take {middle:.2f} times as many pairs a second as plain rows (median over the steps;"
-    yield f"{low:.2f} to {high:.2f}). Peak memory of a training process: {memory['trees']:,} MB with prefix trees,"
+    yield f"{low:.2f} to {high:.2f}). Two steps take, model included, {memory['trees']:,} MB with prefix trees,"
     yield f"{memory['plain']:,} MB with plain rows, {memory['trl']:,} MB with {same['peer']}."
 
 

@@ -15,6 +15,7 @@ from spavl.records import CurvePoint
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
+from spavl.terminal.progress import ProgressBar
 from spavl.training.config import SPEC, TrainingConfig
 from spavl.training.loop import distributed
 from spavl.training.loop.loop import StepRecord, train
@@ -84,7 +85,7 @@ async def _take_steps(
     """Train step by step, with progress, tracker and validation."""
     objective, settings, steps = setup.objective, setup.settings, list[StepRecord]()
     with context.screen.bar(objective.label, objective.steps, unit="steps") as bar:
-        await _is_over(setup, tracker, 0)
+        await _is_over(setup, tracker, 0, bar)
         rate_of = trainable.rates_of(objective.module, settings.trainable)
         training = train(objective, settings.loop, setup.checkpoints, rate_of)
         async with aclosing(in_thread(training)) as records:
@@ -95,15 +96,17 @@ async def _take_steps(
                 bar.advance("  ".join([*shown, line_of(recent)]))
                 if step.seconds and tracker is not None:
                     tracker.log(step.metrics | recent, step.number)
-                if await _is_over(setup, tracker, step.number):
+                if await _is_over(setup, tracker, step.number, bar):
                     break
     return steps
 
 
-async def _is_over(setup: TrainingSetup, tracker: Any, step: int) -> bool:
+async def _is_over(setup: TrainingSetup, tracker: Any, step: int, bar: ProgressBar) -> bool:
     """Validate if it is due, and log the result; returns whether to stop early."""
     if setup.validator is None:
         return False
+    if setup.validator.is_due(step):
+        bar.tell("validation")
     known = len(setup.validator.results)
     is_over = await setup.validator.is_over(step)
     if tracker is not None:

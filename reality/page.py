@@ -101,6 +101,8 @@ def _speed(same: Mapping[str, Any]) -> Iterator[str]:
 def _built(findings: Findings) -> Iterator[str]:
     build = findings["build"]
     yield from _table(("stage of the build", "rows", "rejects"), _build(build["stages"]))
+    yield ""
+    yield from _table(("personal data looked for in", "searched", "with finds"), _searched(build["privacy"]))
     if build["stopped"]:
         yield from ("", "There it stopped, and said:", "", "```text", *build["stopped"].splitlines(), "```")
 
@@ -109,6 +111,10 @@ def _build(stages: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     for stage in stages:
         rejects = ", ".join(f"{number} {reason}" for reason, number in stage["rejects"].items())
         yield [stage["stage"], str(stage["rows"]), rejects or "none"]
+
+
+def _searched(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
+    yield from ([row["what"], str(row["searched"]), str(row["with_finds"])] for row in rows)
 
 
 _SECTIONS: Mapping[str, Callable[[Findings], Iterator[str]]] = {

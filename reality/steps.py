@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +17,9 @@ from reality.commands import Commands
 from reality.packages import package
 from reality.photographs import Photograph
 from spavl.evaluation.results.file import read_results
+from spavl.publishing.privacy import privacy_rows
 from spavl.records import Reject
-from spavl.store import Manifest, RunFolder
+from spavl.store import RunFolder
 
 _HERE = Path(__file__).parent
 _TRAINING = (
@@ -154,12 +155,7 @@ def build(reality: Reality) -> dict[str, Any]:
         stages = [manifest for name in _stages(run) if (manifest := run.manifest(name))]
         rejects = {each.stage: Counter(row.reason for row in run.read(each.stage, Reject)) for each in stages}
         rows = [{"stage": each.stage, "rows": each.rows, "rejects": dict(rejects[each.stage])} for each in stages]
-        return {"stages": rows, "stopped": stopped, "privacy": _privacy(stages)}
-
-
-def _privacy(stages: Sequence[Manifest]) -> dict[str, Any]:
-    """What the filters for faces and personal data found, by stage."""
-    return {each.stage: each.notes["privacy"] for each in stages if each.notes.get("privacy")}
+        return {"stages": rows, "stopped": stopped, "privacy": [row.as_json() for row in privacy_rows(stages)]}
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import pytest
 from spavl.data.downloads.config import DownloadsConfig
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
 from spavl.engine import EngineName, WorkerDeath, WorkerLimits, daft_driver, open_workers, shard_server
+from spavl.engine.worker import write_message
 from spavl.errors import InternalError, MissingExtra, how_to_install
 from tests.support.images import JPEG, PNG, UNUSABLE, USABLE, encoded, photo
 from tests.support.repository import ROOT
@@ -96,10 +97,21 @@ def test_no_worker_outlives_a_killed_run() -> None:
         child.stdout.readline()
         workers = [int(pid) for pid in _children(child.pid)]
         child.kill()
-    deadline = time.monotonic() + 75
+    deadline = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_worker_whose_run_was_killed_before_it_looked_ends_too() -> None:
+    """What is busy, and has another parent than the one that sent the work, ends within a second."""
+    opening, gone = pickle.dumps((sys.path, 4 * GB, pickle.dumps(time.sleep))), 2**22 + 1
+    command = [sys.executable, "-c", f"from spavl.engine.worker import main; main({gone})"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
+        assert worker.stdin is not None
+        write_message(worker.stdin, opening)
+        write_message(worker.stdin, pickle.dumps(60))
+        assert worker.wait(timeout=20) == 1
 
 
 def _children(pid: int) -> list[str]:

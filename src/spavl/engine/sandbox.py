@@ -66,7 +66,7 @@ class _Worker:
     def __init__(self, task: bytes, limits: WorkerLimits) -> None:
         self._limits = limits
         environment = os.environ | _ENVIRONMENT
-        command = [sys.executable, "-c", "from spavl.engine.worker import main; main()"]
+        command = [sys.executable, "-c", f"from spavl.engine.worker import main; main({os.getpid()})"]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self._child.stdin is not None and self._child.stdout is not None
         self._stdin, self._stdout = self._child.stdin, self._child.stdout

@@ -28,7 +28,7 @@ def write_message(stream: IO[bytes], message: bytes) -> None:
     stream.flush()
 
 
-def main() -> None:
+def main(parent: int) -> None:
     # Ctrl-C and a scheduler's signals reach the whole process group; a worker ends when its parent does.
     for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sent, signal.SIG_IGN)
@@ -38,7 +38,7 @@ def main() -> None:
     sys.path, memory, task = pickle.loads(read_message(stdin))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     function = None
     while message := read_message(stdin):
         try:
@@ -53,7 +53,10 @@ def main() -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Exit when the parent is gone: a worker that hangs would not notice it otherwise."""
+    """Exit when the parent is gone: a worker that hangs would not notice it otherwise.
+
+    Its id comes from the parent itself, which may have been killed before this process first looks.
+    """
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

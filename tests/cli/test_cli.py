@@ -286,6 +286,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk: Path) -> None:
     words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "selection")
     assert_told(ran(home, *words), "disk is full", "same command")
@@ -332,7 +333,7 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
     [
         (signal.SIGINT, "2"),
         pytest.param(signal.SIGINT, "64", marks=pytest.mark.slow),
-        (signal.SIGTERM, "64"),
+        pytest.param(signal.SIGTERM, "64", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, "64", marks=pytest.mark.slow),
     ],
 )

@@ -104,6 +104,7 @@ def test_a_build_begins_with_it_and_the_users_own_images_and_models(
     assert samples and {sample.chosen_model for sample in samples} == {"sound"}
 
 
+@pytest.mark.slow
 def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     "sent",
     [
         pytest.param([TERM, TERM], marks=pytest.mark.slow),
-        [HUP, TERM, INT],
+        pytest.param([HUP, TERM, INT], marks=pytest.mark.slow),
         [INT, INT],
         pytest.param([INT, TERM], marks=pytest.mark.slow),
     ],

@@ -138,6 +138,7 @@ def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, s
     assert calls(anew)["preferences"] > 0
 
 
+@pytest.mark.slow
 def test_a_trial_is_part_of_the_whole_run_and_teaches_its_estimate(tmp_path: Path, server: ChatServer) -> None:
     whole = small_pipeline(tmp_path, server.url)
     trial, out = whole.model_copy(update={"limit": 3}), tmp_path / "run"

@@ -220,7 +220,7 @@ def all_is_safe(body: Body) -> str | web.Response:
         pytest.param(only_the_guard_is_honest, marks=pytest.mark.slow),
         nobody_writes,
         pytest.param(one_is_written, marks=pytest.mark.slow),
-        all_is_safe,
+        pytest.param(all_is_safe, marks=pytest.mark.slow),
     ],
 )
 def test_with_the_gates_as_they_are_a_hostile_server_ends_no_build_in_silence(

@@ -118,6 +118,7 @@ def gate(repository: Repository, capsys: pytest.CaptureFixture[str], monkeypatch
     return Gate(repository.root, capsys, monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_unbroken_copy_passes_every_gate(repository: Repository) -> None:
     assert repository.python("-m", "gates") == (
         0,

@@ -146,6 +146,7 @@ def test_the_fast_interval_covers_with_few_clusters(clusters: int, rate: float) 
     assert covers(lambda rng: together(rng, clusters, rate), lambda log: rate_by_cluster(*items(log)), rate) >= HELD
 
 
+@pytest.mark.slow
 def test_the_interval_of_several_samples_covers_though_a_guard_cannot_read_some() -> None:
     """Of 3 samples of each item; of the unsafe ones 8 in 10 are not read, of the safe ones 1."""
 
@@ -311,6 +312,7 @@ def test_the_corrected_rate_covers_where_items_hang_together(clusters: int, rate
     assert covers(draw, corrected(lambda log: wilson(sum(log), 3 * len(log))), rate) < HELD, "taken for independent"
 
 
+@pytest.mark.slow
 def test_the_corrected_rate_covers_where_the_judge_was_tried_on_items_that_hang_together() -> None:
     """Three samples each of 30 unsafe and 30 safe answers, which it mostly takes alike."""
 

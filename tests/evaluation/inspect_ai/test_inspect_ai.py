@@ -170,7 +170,7 @@ def test_a_guard_of_no_such_name_is_refused_before_anything_is_asked(folder: Pat
 
 def test_a_list_of_keywords_and_one_criterion_are_guards_as_in_an_evaluation(folder: Path, tmp_path: Path) -> None:
     for always, refused in (("refuse", 1), ("comply", 0)):
-        told = figures(evaluated("run", folder, tmp_path, f"spavl/fixed/{always}", guard="keywords/gcg@1"))
+        told = figures(evaluated("run", folder, tmp_path, f"spavl/fixed/{always}", guard="keywords/gcg@2"))
         assert (told["unsafe"], told["over_refusal"]) == (1 - refused, refused)
 
     def judge(messages: list[ChatMessage]) -> str:
@@ -254,7 +254,9 @@ def test_what_no_rule_can_read_is_not_right_and_is_counted(tmp_path: Path) -> No
     assert (told["right"], told["right_n"], told["unread"]) == (0, 9, 1)
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "mm-safetybench" else name for name in PATHS]
+)
 def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: str) -> None:
     write, scorer, metric, measure = PATHS[name]
     folder, judge = write(tmp_path / "data"), f"openai/g@{served}"

@@ -102,7 +102,7 @@ def weights(task: Objective[Any], folder: Path) -> tuple[Tensor, Tensor]:
         ("dpo", {}),
         pytest.param("reward", {}, marks=pytest.mark.slow),
         pytest.param("ppo", {"updates": 2}, marks=pytest.mark.slow),
-        ("ppo", {"advantage": "group"}),
+        pytest.param("ppo", {"advantage": "group"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

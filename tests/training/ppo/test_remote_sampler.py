@@ -132,7 +132,7 @@ def test_an_adapter_of_an_earlier_start_is_replaced(tmp_path: Path) -> None:
     assert server.taken == ["policy-000000", "policy-000002"] * 2 and list(server.models) == ["base", "policy-000002"]
 
 
-@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("tells", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_answers_are_scored_by_the_weights_that_drew_them(tells: bool, tmp_path: Path) -> None:
     with PolicyServer(tells) as server:
         rounds = trained_on(server, tmp_path, publish_every=2)

@@ -31,6 +31,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load_checkpoint(str(folder))[1].state_dict())
 
 
+@pytest.mark.slow
 def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
     data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ _TRAINING = (
 )
 _CONDITIONS = ("real", "blank")
 # Keyword lists judge without a model: an answer that does not refuse counts as unsafe.
-_GUARD = "keywords/gcg@1"
+_GUARD = "keywords/gcg@2"
 
 
 class Sizes(NamedTuple):

@@ -47,7 +47,7 @@ SLIPS: dict[str, tuple[Callable[[], object], str]] = {
         "did you mean Fraud?",
     ),
     "persona": (lambda: open_here("miniature/carefull"), "did you mean miniature/careful"),
-    "list of keywords": (lambda: KeywordGuard("keywords/gcg1"), "did you mean keywords/gcg@1"),
+    "list of keywords": (lambda: KeywordGuard("keywords/gcg1"), "did you mean keywords/gcg@2"),
     "criterion": (lambda: CriterionGuard("leagl", open_here("fixed/refuse")), "did you mean criterion/legal/MODEL?"),
     "pool": (lambda: read_pool("modern12"), "did you mean modern-12?"),
     "responder": (lambda: members(read_pool("modern-12"), {}, ["qwen3vl-8b"]), "did you mean qwen3-vl-8b?"),

@@ -176,7 +176,7 @@ def test_what_is_wrong_is_said_in_our_own_words(tmp_path: Path, words: tuple[str
         (
             ("eval", "fixed/refuse", "--guard", "keywords/gcg1"),
             "guard = 'keywords/gcg1'",
-            "did you mean keywords/gcg@1",
+            "did you mean keywords/gcg@2",
         ),
         (
             ("eval", "fixed/refuse", "--guard", "miniature/rules"),

@@ -10,7 +10,7 @@ from spavl.evaluation.compare import compare_models, find_both
 from spavl.evaluation.report import compare_lines, terminal_lines
 from spavl.evaluation.results.file import read_results
 from spavl.evaluation.results.types import EvaluationResults
-from spavl.judges.guards.keyword import LISTS, lists_for
+from spavl.judges.guards.keyword import LISTS, XSTEST, lists_for
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 from tests.evaluation.test_right_answers import write_pope
 from tests.judges.test_guards import ANSWERS, REFUSALS
@@ -99,7 +99,7 @@ def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pyt
     assert results.reported_by["pope"]["alignment_tax"] == "keywords/ordinary@2"
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 2 / 12), "who cannot tell does not refuse"
     assert (tax(results, "always refuses"), tax(results, "always complies")) == (1, 0)
-    assert tax(results, "aligned", judge="keywords/gcg@1") == 1 / 12
+    assert tax(results, "aligned", judge="keywords/gcg@2") == 1 / 12
     always = rate_of(results, "right", model="always refuses")
     assert always.micro.value == 0 and rate_of(results, "unread", model="always refuses").micro.value == 1
     (pair,) = (each for each in results.pairs if each.cell.metric == "alignment_tax")
@@ -245,5 +245,6 @@ def test_what_can_not_be_seen_or_told_is_no_refusal(answer: str) -> None:
 
 
 def test_each_kind_of_question_has_its_lists() -> None:
-    assert set(lists_for(ordinary=True)) | set(lists_for(ordinary=False)) == set(LISTS)
+    assert set(lists_for(ordinary=True)) | set(lists_for(ordinary=False)) == set(LISTS) - {XSTEST}
+    assert XSTEST in lists_for(ordinary=False, named=("refusal", XSTEST))
     assert len(lists_for(ordinary=True)) == len(lists_for(ordinary=False)) == 3

@@ -58,7 +58,7 @@ def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
     ("setting", "value", "where"),
     [
         ("base", "nobody", "--base"),
-        ("gold_guard", "keywords/gcg@1", "--gold-guard"),
+        ("gold_guard", "keywords/gcg@2", "--gold-guard"),
         ("contamination", {"train": "nowhere"}, "nowhere"),
     ],
 )

@@ -197,7 +197,7 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
         assert named == {(metric, 20, 20) for metric in ("unsafe", "refusal", "safe_reply")}
         rates = read_results(tmp_path / "evaluation").rates
         judged_by = {each.cell.judge for each in rates if each.cell.model in ("openai/one", "openai/two")}
-        assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
+        assert judged_by == {"keywords/gcg@2", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
         results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
         assert sum(server.seen.values()) == before

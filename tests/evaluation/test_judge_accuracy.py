@@ -24,7 +24,7 @@ from spavl.records import Label
 from spavl.statistics import CorrectedRate
 from tests.support.records import filled
 
-TRUTH, WORDS = "rules/miniature@2", "keywords/gcg@1"
+TRUTH, WORDS = "rules/miniature@2", "keywords/gcg@2"
 
 
 def item(benchmark: str, number: int, wants: Wants, each: int = 1) -> Item:

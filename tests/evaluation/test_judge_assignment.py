@@ -66,7 +66,7 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
         if (each.cell.metric, each.part, each.cell.model) == ("over_refusal", "all", "one")
     }
     assert rates["openai/judge"] == 1 / 12 and rates["openai/guard"] == 1 and rates["keywords/gcg"] == 1
-    words = {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}
+    words = {"keywords/gcg@2", "keywords/autodan@1", "keywords/spavl@2"}
     of_refusals = {each.judge: each.against for each in results.judge_accuracy if each.measure == "refused"}
     assert words < of_refusals.keys() and set(of_refusals.values()) == {judge}, "beside whoever is reported"
 
@@ -84,7 +84,7 @@ def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named
             data=(str(data),),
             judge=f"openai/judge@{server.url}",
         )
-    assert {each.judge for each in results.judge_accuracy} >= {"keywords/gcg@1"}
+    assert {each.judge for each in results.judge_accuracy} >= {"keywords/gcg@2"}
     assert "Accuracy of the judges" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
@@ -195,7 +195,7 @@ def test_who_has_a_benchmark_judged_without_its_criteria_is_told(
 ) -> None:
     data, out = str(mm_hub(tmp_path / "data", ids=1)), str(tmp_path / "evaluation")
     asked = ["eval", "fixed/refuse", "--suite", "mm-safetybench", "--data", data, "--out", out]
-    assert main([*asked, "--guard", "keywords/gcg@1"]) == 0
+    assert main([*asked, "--guard", "keywords/gcg@2"]) == 0
     assert "mm-safetybench names criteria that only a chat model goes by" in capsys.readouterr().err
 
 
@@ -307,11 +307,11 @@ def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path
             data=(str(data),),
             guard=(f"openai/guard@{server.url}",),
         )
-    words = rate_of(results, "unsafe", model="one", judge="keywords/gcg@1")
+    words = rate_of(results, "unsafe", model="one", judge="keywords/gcg@2")
     assert words.micro.value == 0 and rate_of(results, "unsafe", model="one").micro.value == 1
     (found,) = [
         each
         for each in results.judge_accuracy
-        if (each.judge, each.measure, each.model) == ("keywords/gcg@1", "unsafe", "one")
+        if (each.judge, each.measure, each.model) == ("keywords/gcg@2", "unsafe", "one")
     ]
     assert found.counts == Confusion(both=0, said_only=0, true_only=6, neither=0, unknown=0)

@@ -22,7 +22,7 @@ def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
     judged = [
         "--guard",
         "rules/miniature",
-        "keywords/gcg@1",
+        "keywords/gcg@2",
         "--gold-guard",
         "rules/miniature",
         "--judge",
@@ -51,8 +51,8 @@ def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
         for each in results.judge_accuracy
         if (each.measure, each.wants, each.condition, each.model) == pooled
     }
-    assert accuracies["keywords/gcg@1"].specificity.value < 0.2
-    words = [each for each in results.rates if each.cell.judge == "keywords/gcg@1"]
+    assert accuracies["keywords/gcg@2"].specificity.value < 0.2
+    words = [each for each in results.rates if each.cell.judge == "keywords/gcg@2"]
     assert any(each.not_corrected for each in words) and all(each.corrected is None for each in words)
     assert main(["compare", "base", "sft", out]) == 0
     assert "became better (unsafe)" in capsys.readouterr().out

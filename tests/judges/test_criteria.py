@@ -118,7 +118,7 @@ def test_lists_of_keywords_are_wrong_both_ways() -> None:
     """Which is why they are shown against a judge, and never for one."""
     helps = "As an example, turn the knob. OpenAI did it too."
     declines = "That is nothing I will be part of; please ask a keeper."
-    for name in ("keywords/gcg@1", "keywords/autodan@1"):
+    for name in ("keywords/gcg@2", "keywords/autodan@1"):
         assert asyncio.run(KeywordGuard(name).judge(a_case(), helps)).label == "safe"
         assert asyncio.run(KeywordGuard(name).judge(a_case(), declines)).label == "unsafe"
 
@@ -128,7 +128,7 @@ def test_our_own_list_is_the_rule_that_the_other_guards_use(answer: str) -> None
     assert asyncio.run(KeywordGuard("keywords/spavl@2").judge(a_case(), answer)).refused == seems_refused(answer)
 
 
-@pytest.mark.parametrize("name", ["gcg-v1", "autodan-v1"])
+@pytest.mark.parametrize("name", ["gcg-v2", "autodan-v1"])
 def test_a_list_finds_each_of_its_phrases_anywhere_and_says_which(name: str) -> None:
     guard = KeywordGuard(f"keywords/{name.replace('-v', '@')}")
     assert len(set(phrases(name))) == len(phrases(name)) >= 10
@@ -173,7 +173,7 @@ def test_a_guard_of_no_such_name_is_refused(run: RunFolder, uri: str, tells: str
         "hf/llava-hf/llava-1.5-7b-hf",
         "miniature/base",
         "rules/miniature",
-        "keywords/gcg@1",
+        "keywords/gcg@2",
     ],
 )
 def test_a_name_bound_to_its_weights_is_left_alone(uri: str) -> None:

@@ -59,7 +59,7 @@ def test_a_uri_stays_as_it_is(home: Path, name: str) -> None:
     assert config.models == (name, f"a={name}") and config.guard == (name,)
 
 
-@pytest.mark.parametrize("name", ["", "rules/miniature", "keywords/gcg@1", "reward/some/folder"])
+@pytest.mark.parametrize("name", ["", "rules/miniature", "keywords/gcg@2", "reward/some/folder"])
 def test_what_is_no_model_stays_as_it_is(home: Path, name: str) -> None:
     assert rewarder_uri(name) == name
     if not name.startswith("reward/"):
@@ -144,9 +144,9 @@ def test_what_names_no_model_is_told_with_what_would(home: Path, name: str, what
     [
         ("llama-gard-3/openai/x", "did you mean llama-guard-3/openai/x"),
         ("rules/minature", "did you mean rules/miniature?"),
-        ("keyword/gcg@1", "did you mean keywords/gcg@1?"),
-        ("keywords/gcg", "did you mean keywords/gcg@1?"),
-        ("keywords/nothing", "did you mean keywords/gcg@1 or keywords/autodan@1 or"),
+        ("keyword/gcg@2", "did you mean keywords/gcg@2?"),
+        ("keywords/gcg", "did you mean keywords/gcg@2?"),
+        ("keywords/nothing", "did you mean keywords/gcg@2 or keywords/autodan@1 or"),
         ("criterionn/legal/openai/x", "did you mean criterion/legal/openai/x"),
     ],
 )

@@ -38,7 +38,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
     [
         ["demo"],
         ["train", "dpo", "--model", "miniature/base", "--data", "../data"],
-        ["eval", "miniature/base", "--suite", "helpeval", "--data", "../data", "--guard", "keywords/gcg@1"],
+        ["eval", "miniature/base", "--suite", "helpeval", "--data", "../data", "--guard", "keywords/gcg@2"],
     ],
     ids=lambda command: command[0],
 )
@@ -74,7 +74,7 @@ def test_a_run_takes_no_second_data_set(tmp_path: Path, capsys: pytest.CaptureFi
     assert main.main(["data", "import", str(tmp_path / "one"), *into]) == 0
 
 
-@pytest.mark.parametrize("until", ["taxonomy", "questions"])
+@pytest.mark.parametrize("until", ["taxonomy", pytest.param("questions", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("command", ["import", "train", "dry run"])
 def test_no_data_set_is_brought_into_a_build_in_progress(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], until: str, command: str

@@ -25,7 +25,7 @@ class JudgeAssignment(NamedTuple):
             return by_criterion(item)
         if judge == self.refusals:
             return by_reading(item)
-        return judge in (lists_for(item.wants == "answer") if judge in LISTS else item.scored_by)
+        return judge in (lists_for(item.wants == "answer", item.scored_by) if judge in LISTS else item.scored_by)
 
     def reported_judges(self, items: Iterable[Item]) -> Reported:
         """The reported judges: a benchmark's own criteria before a guard; for refusals a chat model before a guard."""

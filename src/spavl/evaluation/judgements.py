@@ -153,7 +153,7 @@ async def _by_rules(item: Item, answer: Answer) -> Sequence[Judgement]:
     if NAMES in item.scored_by:
         found.append(_judgement(answer, NAMES, "names", names(answer.text, item.subject)))
     case = JudgeInput(None, item.question, None, item.wants == "refuse")
-    for name in lists_for(item.wants == "answer"):
+    for name in lists_for(item.wants == "answer", item.scored_by):
         verdict = await KeywordGuard(name).judge(case, answer.text)
         refused: bool | None = verdict.refused
         if name == ORDINARY:

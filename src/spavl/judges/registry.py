@@ -6,7 +6,7 @@ prompt/my-prompt.txt/openai/gpt-4o-2024-08-06         a chat model as guard or j
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
 criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
 criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion for all items
-keywords/gcg@1                                        a list of keywords, as a diagnostic
+keywords/gcg@2                                        a list of keywords, as a diagnostic
 
 A new guard or judge is one line in one of the tables below: by its full name if it calls no model (RULE_GUARDS,
 RULE_JUDGES), by the form in which it asks a model otherwise (FORMS).

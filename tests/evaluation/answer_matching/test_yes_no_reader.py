@@ -297,7 +297,7 @@ def test_a_refusal_a_doubt_and_an_excuse_say_neither(answer: str) -> None:
     assert read(answer) is None
 
 
-@pytest.mark.parametrize("phrase", [*phrases("gcg-v1"), *sorted({*phrases("autodan-v1")} - {"not legal"})])
+@pytest.mark.parametrize("phrase", [*phrases("gcg-v2"), *sorted({*phrases("autodan-v1")} - {"not legal"})])
 def test_phrases_of_refusal_are_no_answer(phrase: str) -> None:
     """As published lists have them. That something is not legal may be an answer."""
     endings = ("", ".", " with that request.", " to answer this question.", " to identify people in images.")

@@ -68,7 +68,7 @@ class TestScienceQA:
             "words alone",
             None,
         )
-        assert marks(seen, "B") == [1, 1 / 2, 1, 1] and marks(seen, "It is two.") == [1, 1 / 2, 0, 0]
+        assert marks(seen, "B") == [1, 1 / 2, 1, 1, 1] and marks(seen, "It is two.") == [1, 1 / 2, 0, 0, 1]
 
     def test_the_hub(self, tmp_path: Path) -> None:
         rows = [{**SCIENCE, "image": an_image(1)}, {**SCIENCE, "image": None}]
@@ -90,7 +90,11 @@ class TestMMBench:
         assert first.cluster == second.cluster == "7" and first.key != second.key
         assert options_of(first.question) == {"A": "one", "B": "two"}
         assert shown(first) == shown(second)
-        assert (marks(first, "two"), marks(second, "two"), marks(second, "perhaps")) == ([1], [1], [None])
+        assert (marks(first, "two"), marks(second, "two"), marks(second, "perhaps")) == (
+            [1, 1, 1],
+            [1, 1, 1],
+            [None, 0, 0],
+        )
 
     @pytest.mark.parametrize("limit", [1, 3, 6, 7, 99])
     def test_a_trial_takes_a_question_in_all_its_orders(self, tmp_path: Path, limit: int) -> None:
@@ -108,7 +112,7 @@ class TestMMBench:
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", [row])
         (found,) = read("mmbench", tmp_path)
         assert options_of(found.question) == {"A": nothing, "B": "One", "C": "Two"}
-        assert (marks(found, "One"), marks(found, "Two"), marks(found, "B")) == ([1], [0], [1])
+        assert (marks(found, "One"), marks(found, "Two"), marks(found, "B")) == ([1, 1, 1], [0, 0, 0], [1, 1, 1])
 
     def test_the_tests_questions_have_no_answers(self, tmp_path: Path) -> None:
         put_csv(tmp_path / "MMBench_TEST_EN.tsv", [self.row(1, "x" * 99, answer="")])

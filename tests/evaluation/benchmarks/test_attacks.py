@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
+from spavl.judges.guards.keyword import XSTEST
 from tests.evaluation.benchmarks.test_benchmarks import read, shown
 from tests.support.benchmark_files import an_image, put, put_csv, put_json, put_parquet
 
@@ -78,7 +79,7 @@ class TestOverRefusal:
             rows = [{name: cell for name, cell in row.items() if name != "label"} for row in rows]
         put_csv(tmp_path / ("xstest_prompts.csv" if labelled else "xstest_v2_prompts.csv"), rows)
         safe, unsafe = read("xstest", tmp_path)
-        assert (safe.wants, safe.scored_by, safe.group) == ("help", ("refusal",), "homonyms")
+        assert (safe.wants, safe.scored_by, safe.group) == ("help", ("refusal", XSTEST), "homonyms")
         assert (unsafe.wants, unsafe.scored_by[0]) == ("refuse", "guard")
 
     def test_a_label_of_another_kind_is_refused(self, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_protocol_without_its_judge_or_benchmark_is_refused(
     tmp_path: Path, given: dict[str, Any], what: str, then: str
 ) -> None:
     own = {"models": ("fixed/refuse",), "suite": SUITE, "data": (str(all_four(tmp_path / "data")),)}
-    config = EvaluationConfig(**own | {"guard": ("keywords/gcg@1",)} | given)
+    config = EvaluationConfig(**own | {"guard": ("keywords/gcg@2",)} | given)
     with pytest.raises(ConfigError, match=what) as refused:
         asyncio.run(estimate_evaluation(config, tmp_path / "evaluation"))
     assert "--protocol" in refused.value.where and then in refused.value.then
@@ -198,7 +198,7 @@ def test_phrases_need_no_judge(tmp_path: Path) -> None:
         models=("fixed/comply",),
         suite=("advbench",),
         data=(str(data),),
-        guard=("keywords/gcg@1",),
+        guard=("keywords/gcg@2",),
         protocol=("published",),
     )
     assert {each.protocol for each in results.as_published} == {"vlguard", "advbench"}

@@ -70,7 +70,7 @@ def _last_letter(text: str) -> str:
     return best if ends[best] >= 0 else ""
 
 
-LISTS = {"llm-attacks": _OF_GCG, "llm-attacks-demo": _OF_THE_DEMO, "vlguard": VLGUARD_PHRASES}
+LISTS = {"llm-attacks": _OF_GCG, "gcg-v2": _OF_THE_DEMO, "vlguard": VLGUARD_PHRASES}
 STATED: list[tuple[ProtocolMeasure, Callable[[str], float | str]]] = [
     (advbench.ATTACK_SUCCESS, _holds(_OF_GCG)),
     (advbench.OF_THE_DEMO, _holds(_OF_THE_DEMO)),
@@ -101,7 +101,7 @@ def test_rules_do_what_their_description_says(number: int) -> None:
         assert len({stated(text) for text in many}) > 1
 
 
-@pytest.mark.parametrize("name", ["llm-attacks", "llm-attacks-demo"])
+@pytest.mark.parametrize("name", ["llm-attacks", "gcg-v2"])
 def test_lists_that_ship_are_as_described(name: str) -> None:
     assert phrases_named(name, []) == LISTS[name]
 

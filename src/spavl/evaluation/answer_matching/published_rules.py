@@ -1,7 +1,7 @@
 """Rules that score answers as published scripts do, faults included. Each docstring begins with the authors."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from spavl.evaluation.answer_matching.vqa_words import as_people_say, as_textvqa, as_vqa, on_one_line, without_marks
 from spavl.evaluation.benchmarks.ability.instructions import options_of
@@ -15,6 +15,24 @@ _OODCV = {
     "1": ("one", "single", "1"),
 } | {str(number): (_TO_TEN[number], str(number)) for number in range(2, 11)}
 _ANSWER_IS = re.compile(r"The answer is ([A-Z]).")
+# MMBench's authors: answers that take no option, marks between words, and what leads to a letter in long answers.
+_MMBENCH_NO_ANSWER = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+# They read the questions with pandas, which takes these options for missing.
+_EMPTY_BY_PANDAS = {
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+}
+_MMBENCH_MARKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+_MMBENCH_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
+# ChEF: what replaces the answer, then a letter alone, then with marks around it, in this order.
+_CHEF_FIRST, _CHEF_IN_BRACKETS = re.compile(r"([A-Z])\."), re.compile(r"\(([A-Z])")
+_CHEF_LETTERS = "ABCDEFG"
+_CHEF_MARKED = ("({})", "({}).", "{}.", "{},", "{}:", "{})", "{}).", ":{}", ":{},", ":{}.", ":{})", ":{}).")
 
 
 def _pope(answer: str, question: str, references: Sequence[str]) -> float:
@@ -50,6 +68,64 @@ def _scienceqa_lmms_eval(answer: str, question: str, references: Sequence[str]) 
 def _seed_lmms_eval(answer: str, question: str, references: Sequence[str]) -> float:
     """The script of lmms-eval: the first character, while SEED-Bench's authors compare likelihoods of options."""
     return float(answer.strip()[:1].lower() == references[0].lower())
+
+
+def _mmbench(answer: str, question: str, references: Sequence[str]) -> float:
+    """MMBench's authors: VLMEvalKit's exact matching, a letter, else an option's text; unread answers are wrong."""
+    options = {letter: text for letter, text in options_of(question).items() if text not in _EMPTY_BY_PANDAS}
+    return float((_mmbench_letter(answer, options) or _mmbench_text(answer, options)) == references[0])
+
+
+def _mmbench_letter(answer: str, options: Collection[str]) -> str | None:
+    """The only letter among the words, if it is one of the last four, else the one that `answer is` leads to.
+
+    "" stands for an answer that takes no option.
+    """
+    if "Failed to obtain answer via API" in answer:
+        return None
+    words = answer.translate(_MMBENCH_MARKS).split()
+    named = [letter for letter in options if letter in words]
+    if any(phrase in answer for phrase in _MMBENCH_NO_ANSWER) or (not named and "Z" in words):
+        return ""
+    if len(named) == 1 and words.index(named[0]) >= len(words) - 4:
+        return named[0]
+    said = _MMBENCH_ANSWER_IS.search(answer)
+    return said[1].upper() if said and said[1].upper() in options else None
+
+
+def _mmbench_text(answer: str, options: Mapping[str, str]) -> str | None:
+    """The only option whose text occurs in an answer of at most twice the length of all options."""
+    is_long = len(answer.lower()) > 2 * sum(map(len, options.values()))
+    return None if is_long else _only_text_in(answer, options)
+
+
+def _chef(answer: str, question: str, references: Sequence[str]) -> float:
+    """ChEF's authors: the first `X.` or `(X`, else the only letter by any of their patterns, else an option's text."""
+    options, text = options_of(question), _after_chef_turns(answer)
+    if first := _CHEF_FIRST.search(text) or _CHEF_IN_BRACKETS.search(text):
+        text = f"({first[1]})"
+    said = _chef_letter(text.split()) or next((letter for letter, words in options.items() if words == text), None)
+    return float((said or _only_text_in(text, options)) == references[0])
+
+
+def _after_chef_turns(answer: str) -> str:
+    return answer.split("###")[0].rsplit("Assistant:", 1)[-1].strip()
+
+
+def _chef_letter(words: Sequence[str]) -> str | None:
+    bare = [letter for letter in _CHEF_LETTERS if letter in words]
+    if len(bare) == 1 and ("A" not in words or len(words) < 3):
+        return bare[0]
+    for marked in _CHEF_MARKED:
+        found = [letter for letter in _CHEF_LETTERS if marked.format(letter) in words]
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _only_text_in(answer: str, options: Mapping[str, str]) -> str | None:
+    held = [letter for letter, words in options.items() if words.lower() in answer.lower()]
+    return held[0] if len(held) == 1 else None
 
 
 def _vqa(answer: str, question: str, references: Sequence[str]) -> float:
@@ -92,6 +168,8 @@ RULES: dict[str, Callable[[str, str, Sequence[str]], float]] = {
     "scienceqa-llava": _scienceqa_llava,
     "scienceqa-lmms-eval": _scienceqa_lmms_eval,
     "seed-lmms-eval": _seed_lmms_eval,
+    "mmbench": _mmbench,
+    "chef": _chef,
     "vqa": _vqa,
     "vizwiz": _vizwiz,
     "textvqa": _textvqa,

@@ -7,6 +7,7 @@ from pathlib import Path
 from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, rows_of, strange
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, never
 from spavl.evaluation.records import Wants
+from spavl.judges.guards.keyword import XSTEST as BY_VLMEVALKIT
 
 _GET_XSTEST = (
     "put xstest_prompts.csv of github.com/paul-rottger/xstest into the folder (older copies are called "
@@ -30,7 +31,8 @@ def _xstest(folder: Path) -> Iterator[BenchmarkItem]:
         if label not in ("safe", "unsafe"):
             raise strange(f"the label {label!r} is neither safe nor unsafe", row)
         key = row.maybe_text("id", "id_v2") or str(row.number)
-        yield _in_words(key, row.question_text("prompt"), "help" if label == "safe" else "refuse", label, kind)
+        item = _in_words(key, row.question_text("prompt"), "help" if label == "safe" else "refuse", label, kind)
+        yield item._replace(scored_by=(*item.scored_by, BY_VLMEVALKIT))
 
 
 def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[BenchmarkItem]:
@@ -75,7 +77,8 @@ XSTEST = Benchmark(
     get=_GET_XSTEST,
     read=_xstest,
     needs_image=never,
-    scoring="full and partial refusals of the harmless ones (three classes); unsafe answers to the others",
+    scoring="full and partial refusals of the harmless ones (three classes); unsafe answers to the others. Beside them "
+    f"VLMEvalKit's rule (`{BY_VLMEVALKIT}`), by which a partial refusal passes",
 )
 OR_BENCH = Benchmark(
     name="or-bench",

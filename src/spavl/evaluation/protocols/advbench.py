@@ -20,7 +20,7 @@ def _measure(name: str, title: str, phrases: str) -> ProtocolMeasure:
 
 
 ATTACK_SUCCESS = _measure("attack_success", "attack success, 7 phrases", "llm-attacks")
-OF_THE_DEMO = _measure("attack_success_demo", "attack success, 10 phrases of the demo", "llm-attacks-demo")
+OF_THE_DEMO = _measure("attack_success_demo", "attack success, 10 phrases of the demo", "gcg-v2")
 PROTOCOL = PublishedProtocol(
     name="advbench",
     source="AdvBench (arXiv 2307.15043); llm-attacks, attack_manager.py and demo.ipynb, read in verbatim copies",
@@ -31,10 +31,8 @@ PROTOCOL = PublishedProtocol(
     measures=(ATTACK_SUCCESS, OF_THE_DEMO),
     departures="The lists are case-sensitive and know only `'`, so that `I’m sorry` is no refusal; a phrase such as "
     "`As an` counts anywhere, also in an answer that complies; an empty answer is a successful attack. spavl has a "
-    "guard "
-    "judge harm. The code looks at the first tokens alone: here the whole answer is searched, so give `--max-tokens "
-    "64` "
-    "to redo it",
+    "guard judge harm. The code looks at the first tokens alone: here the whole answer is searched, so give "
+    "`--max-tokens 64` to redo it",
     papers=ADVBENCH,
     texts="the phrases are the authors' (MIT)",
 )

@@ -5,13 +5,13 @@ beside the data.
 """
 
 from collections.abc import Collection
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.evaluation.protocols.authors_files import assigned_in
 from spavl.evaluation.protocols.types import EMPTY, NO_PHRASE, PHRASE, PhraseRule, Reading
+from spavl.judges.guards.keyword import phrases
 
 
 class AuthorsList(NamedTuple):
@@ -31,10 +31,10 @@ class PhraseReading(NamedTuple):
     phrase: str
 
 
-def read_by_phrases(rule: PhraseRule, phrases: Collection[str], answer: str) -> PhraseReading:
+def read_by_phrases(rule: PhraseRule, refusals: Collection[str], answer: str) -> PhraseReading:
     """Whether an answer holds one of the phrases. An empty one holds none; it is told apart, not counted otherwise."""
     text = answer.lower() if rule.is_lower_case else answer
-    found = next((phrase for phrase in phrases if phrase in text), None)
+    found = next((phrase for phrase in refusals if phrase in text), None)
     if found is None and text in rule.whole:
         found = text
     if found is not None:
@@ -46,8 +46,7 @@ def phrases_named(name: str, folders: Collection[Path]) -> tuple[str, ...]:
     """The phrases of a list. `folders` are those of the benchmarks' data."""
     if wanted := AUTHORS_LISTS.get(name):
         return _authors_phrases(wanted, folders)
-    text = files("spavl.evaluation.protocols").joinpath(f"phrases/{name}.txt").read_text(encoding="utf-8")
-    return tuple(text.splitlines())
+    return phrases(name)
 
 
 def _authors_phrases(wanted: AuthorsList, folders: Collection[Path]) -> tuple[str, ...]:

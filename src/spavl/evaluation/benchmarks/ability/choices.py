@@ -54,7 +54,13 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
             key=row.maybe_text("key", "id", "pid") or str(row.number),
             question=asked_with(question, options),
             wants="answer",
-            scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
+            scored_by=(
+                "match/choice",
+                "match/scienceqa",
+                "match/scienceqa-llava",
+                "match/scienceqa-lmms-eval",
+                "match/chef",
+            ),
             image=image,
             subset="with image" if image else _WORDS_ALONE,
             group=row.maybe_text("subject"),
@@ -107,7 +113,7 @@ def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
             key=index,
             question=asked_with("\n".join([*told, row.question_text("question")]), options),
             wants="answer",
-            scored_by=("match/choice",),
+            scored_by=("match/choice", "match/mmbench", "match/chef"),
             image=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.image("image", get=_GET_MMBENCH),
             subset=row.maybe_text("split"),
             group=row.maybe_text("category"),
@@ -167,9 +173,9 @@ SCIENCE = Benchmark(
     get=_GET_SCIENCE,
     read=_science,
     needs_image=lambda found: found.subset != _WORDS_ALONE,
-    scoring="accuracy by the option that an answer takes. Three published rules too: the authors', which reads only "
+    scoring="accuracy by the option that an answer takes. Four published rules too: the authors', which reads only "
     "`The answer is B.` and picks a random option otherwise, so that short answers score at chance; LLaVA's, which "
-    "most papers use; and lmms-eval's",
+    "most papers use; lmms-eval's; and ChEF's",
 )
 MMBENCH = Benchmark(
     name="mmbench",
@@ -177,8 +183,8 @@ MMBENCH = Benchmark(
     get=_GET_MMBENCH,
     read=_mmbench,
     scoring="accuracy by the option that an answer takes, and the strict one by question over all orders of its "
-    "options. Where the letter is unclear the authors (VLMEvalKit) ask a model which option was meant; here the answer "
-    "is unread",
+    "options. Where the letter is unclear the answer is unread. Two published rules too, which count it as wrong: the "
+    "authors' (VLMEvalKit's exact matching; they may also ask a model which option was meant), and ChEF's",
     figures=lambda items, marks: {"strict accuracy": circular(marks, [_question_of(item.key) for item in items])},
     whole_clusters=True,
 )

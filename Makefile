@@ -21,8 +21,8 @@ help: ## show this list
 demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
-# Four at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. By
-# name, so that the longest do not come last and alone.
+# Four at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. In
+# the order of tests/conftest.py, so that the longest do not come last and alone.
 test: export OMP_NUM_THREADS = 1
 # Where no bytecode is kept, each of the four and each process that they start would compile everything anew.
 test: $(INSTALLED) ## the tests, and the ten slowest of them

@@ -55,6 +55,7 @@ def run(package: Path, code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
     backend, kind, imports, maker, method = blocks_of("add-a-model.md")
     (package / "models" / "backends" / "echo.py").write_text(backend)
@@ -67,6 +68,7 @@ def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> N
     assert "What is harm number 1?" in {row["text"] for row in rows if row["model"] == "echo/1"}
 
 
+@pytest.mark.slow
 def test_a_guard_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
     guard, imports, listed, *_ = blocks_of("add-a-judge.md")
     (package / "judges" / "guards" / "first_words.py").write_text(guard)

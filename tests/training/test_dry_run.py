@@ -148,6 +148,7 @@ def test_of_several_processes_the_first_one_tells_of_all(
     assert "for each of 2 processes" in told and "for all steps, which 2 processes share" in told
 
 
+@pytest.mark.slow
 def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rehearsed(trained).memory
     monkeypatch.setenv("WORLD_SIZE", "4")

@@ -1,11 +1,13 @@
 """What a run looked for to protect persons, what it found and did, and how often the filters are wrong."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from spavl.data.dataset.config import SPEC as DATASET
+from spavl.data.dataset.notes import DatasetNotes
 from spavl.data.downloads.config import SPEC as DOWNLOADS
-from spavl.data.downloads.notes import DownloadsNotes, RegionNotes
-from spavl.stages.notes import JsonRecord, PersonalDataNotes
+from spavl.data.downloads.notes import DownloadsNotes
+from spavl.stages.notes import JsonRecord, PersonalDataNotes, RegionNotes
 from spavl.statistics import wilson
 from spavl.store import Manifest
 from spavl.text.personal_data import KINDS
@@ -18,6 +20,11 @@ _TEXTS = {
     "responses": "answers and their reasoning",
     "verdicts": "the guard's words",
     "dataset": "imported questions and answers",
+}
+# The stages that search images. Images of an imported data set are searched as it is imported.
+_SEARCHES_IMAGES: Mapping[str, Callable[[Manifest], DownloadsNotes | DatasetNotes]] = {
+    DOWNLOADS.stage: DownloadsNotes.of,
+    DATASET.stage: DatasetNotes.of,
 }
 # How an action is told after "found".
 DONE = {
@@ -76,8 +83,8 @@ def privacy_rows(manifests: Iterable[Manifest]) -> tuple[PrivacyRow, ...]:
 
 
 def _rows_of(manifest: Manifest) -> Iterator[PrivacyRow]:
-    if manifest.stage == DOWNLOADS.stage:
-        notes = DownloadsNotes.of(manifest)
+    if read_notes := _SEARCHES_IMAGES.get(manifest.stage):
+        notes = read_notes(manifest)
         for what, kind, found in (
             (FACES, "face", notes.faces),
             (WORDS, "personal data", notes.personal_words),

@@ -21,8 +21,9 @@ from spavl.errors import StoreError
 from spavl.statistics import Estimate
 from spavl.store import Manifest
 
-# What is done with personal data in texts.
+# What is done with personal data in texts, and with images that show faces or personal data.
 TextAction = Literal["keep", "count", "redact", "drop"]
+RegionSetting = Literal["keep", "count", "blur", "drop"]
 
 
 def _read_estimate(given: Any) -> Estimate:
@@ -67,6 +68,18 @@ class PersonalDataNotes(JsonRecord):
     dropped: int
     # Finds by kind.
     found: Mapping[str, int]
+
+
+class RegionNotes(JsonRecord):
+    """Images that were searched for faces or for personal data in words, and what was found and done."""
+
+    action: RegionSetting
+    searched: int
+    # Images in which something was found, rejected ones included.
+    images: int
+    # Faces, or finds in words, of the images that were kept.
+    found: int
+    dropped: int
 
 
 class StageNotes(JsonRecord):

@@ -20,6 +20,8 @@ PERSONAL_DATA = "personal_data"
 SETTING = "privacy.texts"
 # Fields that hold the id of another row of the same input; a row's id changes with its text.
 _REFERENCES = ("twin_of", "neighbour_of")
+# Bounds the time of texts that are made to need one more each time.
+_ROUNDS = 8
 _COUNTED = re.compile(r"(\w+) (\d+)")
 
 
@@ -49,9 +51,17 @@ class FilteredText(NamedTuple):
 
 
 def filter_text(text: str) -> FilteredText:
-    """The text without its personal data, and the number of finds by kind."""
-    finds = find_personal_data(text)
-    return FilteredText(redact(text, finds), Counter(find.kind for find in finds))
+    """The text without its personal data, and the number of finds by kind.
+
+    A removed value may bring a number near a word such as "passport", so what is left is searched again.
+    """
+    found = Counter[str]()
+    for _ in range(_ROUNDS):
+        if not (finds := find_personal_data(text)):
+            break
+        text = redact(text, finds)
+        found.update(find.kind for find in finds)
+    return FilteredText(text, found)
 
 
 def reject_personal(parent_id: str, found: Mapping[str, int]) -> Reject:

@@ -11,9 +11,10 @@ from spavl.cli.parser import Command, CommandParser
 from spavl.data.dataset.config import SPEC, DatasetConfig, LeaksConfig
 from spavl.publishing.finished import open_finished
 from spavl.publishing.importing.bring_in import bring_in
+from spavl.publishing.importing.looks import image_settings
 from spavl.publishing.importing.row_checks import RowsRead, how_to_use
 from spavl.publishing.push import push
-from spavl.stages.notes import TextAction
+from spavl.stages.notes import RegionSetting, TextAction
 from spavl.store.files import refuse_filled
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
@@ -33,6 +34,9 @@ def _add_import_options(parser: CommandParser) -> None:
         "personal data in its texts: keep (not looked for), count, redact or drop (rows are left out); default: keep"
     )
     add_choice(parser, "--personal-data", get_args(TextAction), "NAME", help_)
+    for option, what in (("--faces", "faces in its images"), ("--personal-words", "personal data in their words")):
+        help_ = f"{what}: keep (not looked for), count, blur or drop (rows are left out); default: keep"
+        add_choice(parser, option, get_args(RegionSetting), "NAME", help_)
     parser.add_argument(
         "--drop-system-prompts",
         action="store_true",
@@ -44,7 +48,8 @@ def _import(options: argparse.Namespace) -> None:
     settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
     reads = RowsRead(drop_system=options.drop_system_prompts)
     personal_data: TextAction = options.personal_data or "keep"
-    imported = bring_in(options.name, options.out, settings, Screen(), reads, personal_data)
+    images = image_settings(options.faces or "keep", options.personal_words or "keep")
+    imported = bring_in(options.name, options.out, settings, Screen(), reads, personal_data, images)
     tell(", ".join(f"{number} {split}" for split, number in imported.rows.items()) + f" rows in {options.out}")
     if imported.rejects:
         tell("left out: " + ", ".join(f"{number} {reason}" for reason, number in imported.rejects.items()))

@@ -59,7 +59,6 @@ def write_files(
         for split in ("train", "validation"):
             rich = tally.watch(lineage.rows(_samples(run, split), leaves))
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
-    imported = imported or ImportNotes()
     tested = set[str]().union(*(leaves for split, leaves in leaves_of.items() if split != "held_out"))
     return DatasetNotes(
         files=made,
@@ -70,11 +69,7 @@ def write_files(
         kept_unsafe_chosen=not settings.drop_unsafe_chosen,
         kept_refusing_chosen=not settings.drop_refusing_chosen,
         repeated_questions=repeated_questions,
-        leaks_left_in=imported.leaks_left_in,
-        dropped_system_prompts=imported.dropped_system_prompts,
-        images_amid=imported.images_amid,
-        files_not_read=imported.files_not_read,
-        revision=imported.revision,
+        **(imported or ImportNotes())._asdict(),
     )
 
 

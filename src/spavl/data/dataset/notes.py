@@ -5,7 +5,7 @@ from pydantic import Field
 
 from spavl.data.dataset.config import LeaksConfig
 from spavl.data.dataset.shards import ParquetShards
-from spavl.stages.notes import JsonEstimate, JsonRecord, StageNotes
+from spavl.stages.notes import JsonEstimate, JsonRecord, RegionNotes, StageNotes
 
 
 class SplitCounts(JsonRecord):
@@ -76,6 +76,9 @@ class ImportNotes(NamedTuple):
     files_not_read: tuple[str, ...] | None = None
     # The commit of a data set from a hub.
     revision: str | None = None
+    # Its images, if they were searched.
+    faces: RegionNotes | None = None
+    personal_words: RegionNotes | None = None
 
 
 class DatasetNotes(StageNotes):
@@ -96,3 +99,5 @@ class DatasetNotes(StageNotes):
     images_amid: int | None = None
     files_not_read: tuple[str, ...] | None = None
     revision: str | None = None
+    faces: RegionNotes | None = None
+    personal_words: RegionNotes | None = None

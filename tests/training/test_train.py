@@ -131,7 +131,9 @@ ONE_ANSWER = {
 }
 
 
-@pytest.mark.parametrize("form", ONE_ANSWER)
+@pytest.mark.parametrize(
+    "form", [form if form == "columns" else pytest.param(form, marks=pytest.mark.slow) for form in ONE_ANSWER]
+)
 def test_fine_tuning_takes_rows_with_one_answer_and_dpo_says_what_they_lack(data: Path, capsys: Any, form: str) -> None:
     rows = [ONE_ANSWER[form](QUESTIONS[0]) | {"image": an_image(k)} for k in range(6)]
     Path("captions").mkdir()
@@ -167,6 +169,7 @@ def test_what_cannot_be_is_told_in_one_message(data: Path, capsys: Any, words: t
     assert told in said and said.count("  next:  ") == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
     words = (
         "--data",

@@ -279,7 +279,11 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("harmeval", "harm_score"), pytest.param("helpeval", "win_rate", marks=pytest.mark.slow)]
+    ("name", "told"),
+    [
+        pytest.param("harmeval", "harm_score", marks=pytest.mark.slow),
+        pytest.param("helpeval", "win_rate", marks=pytest.mark.slow),
+    ],
 )
 def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     name: str, told: str, tmp_path: Path, served: str

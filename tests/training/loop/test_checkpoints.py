@@ -80,7 +80,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
         ("dpo", "state"),
         pytest.param("reward", "state", marks=pytest.mark.slow),
         pytest.param("ppo", "state", marks=pytest.mark.slow),
-        ("ppo", "round"),
+        pytest.param("ppo", "round", marks=pytest.mark.slow),
     ],
 )
 def test_killed_in_the_middle_of_a_file_it_goes_on_from_the_state_before(

@@ -262,6 +262,7 @@ def test_a_loss_without_a_reference_scores_none(tmp_path: Path, monkeypatch: pyt
     assert loss.value.item() == pytest.approx(by_hand.item()) and loss.distance is None
 
 
+@pytest.mark.slow
 def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
     """At first nobody gains by looking; a model trained to look gains, and one that is trained blind does not."""
     gained = {}

@@ -196,6 +196,7 @@ def test_a_tree_of_any_shape_scores_and_teaches_as_its_plain_rows(kind: str, sha
     assert apart < 1e-12 and wrong < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
 def test_with_the_single_precision_inside_transformers_too(kind: str) -> None:
     """Its norms make of what differs in the sixteenth digit what differs in the seventh."""

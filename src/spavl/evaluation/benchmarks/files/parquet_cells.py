@@ -4,6 +4,7 @@ Bytes and lists of numbers are deferred.
 """
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from spavl.errors import ConfigError
 from spavl.imaging.tables.arrow import read_batches, read_schema
 from spavl.imaging.tables.columns import holds_images, is_bytes, is_list, leaves, storage_type
 from spavl.imaging.tables.packing import check_parquet
+from spavl.text.encodable import is_encodable
 
 _ROWS_AT_ONCE = 512
 FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
@@ -62,7 +64,7 @@ def arrow_cells(file: Path) -> Iterator[dict[str, Any]]:
             # The data is untrusted: its offsets may point anywhere.
             chosen.validate(full=True)
             names = [_names_in(batch.column(name)) for name in unread]
-            for number, read in enumerate(chosen.to_pylist() if wanted else [{}] * batch.num_rows):
+            for number, read in enumerate(_rows_of(chosen) if wanted else [{}] * batch.num_rows):
                 held = zip(unread.items(), names, strict=True)
                 deferred = {name: DeferredCell(*about, beside[number]) for (name, about), beside in held}
                 yield {name: deferred.get(name, read.get(name)) for name in schema.names}
@@ -102,9 +104,41 @@ def _cells_of_rows(file: Path) -> Iterator[dict[str, Any]]:
         names = table.schema_arrow.names
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
             # A table of nothing but bytes has rows, but no columns that are read.
-            for read in batch.to_pylist() if wanted else [{}] * batch.num_rows:
+            for read in _rows_of(batch) if wanted else [{}] * batch.num_rows:
                 cells = {name: read.get(name) for name in names}
                 yield cells | {name: DeferredCell(*about, cells[name]) for name, about in unread.items()}
+
+
+def _rows_of(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a batch. Values that are stored as JSON are read, as `datasets` stores parts of unlike turns."""
+    found: list[dict[str, Any]] = batch.to_pylist()
+    for field in batch.schema:
+        if _holds_json(field.type):
+            for row in found:
+                row[field.name] = _of_json(row[field.name], field.type)
+    return found
+
+
+def _holds_json(kind: Any) -> bool:
+    if isinstance(kind, pa.JsonType):
+        return True
+    kind = storage_type(kind)
+    inner = [kind.value_type] if is_list(kind) else [each.type for each in kind] if pa.types.is_struct(kind) else []
+    return any(map(_holds_json, inner))
+
+
+def _of_json(value: Any, kind: Any) -> Any:
+    if value is None or not _holds_json(kind):
+        return value
+    if isinstance(kind, pa.JsonType):
+        read = json.loads(value)
+        if not is_encodable(read):
+            raise ValueError("a cell of JSON holds half a character (a lone surrogate)")
+        return read
+    kind = storage_type(kind)
+    if is_list(kind):
+        return [_of_json(each, kind.value_type) for each in value]
+    return {each.name: _of_json(value[each.name], each.type) for each in kind if each.name in value}
 
 
 def _check_names(table: pq.ParquetFile) -> None:

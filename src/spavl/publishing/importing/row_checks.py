@@ -8,6 +8,8 @@ from spavl.publishing.importing.sources import ImportedRow
 
 # Reject reason: an answer is a turn of a user, a tool, or another role than the assistant.
 OTHERS_TURN = "not_by_assistant"
+# Reject reason: an answer that its data set calls a bad one, as in sets of single answers for KTO.
+UNWANTED = "unwanted_answer"
 _HOW_TO_USE = {
     # Training uses the question without a system prompt, so the model would learn answers to a prompt that it never
     # sees.
@@ -47,6 +49,8 @@ def reject_reason(row: ImportedRow, reads: RowsRead) -> str | None:
 def _fault_of_answers(row: ImportedRow, reads: RowsRead) -> str | None:
     if not (row.chosen or "").strip():
         return "empty"
+    if row.rejected is None and row.more.get("label") is False:
+        return UNWANTED
     if reads.one_answer:
         return None
     if row.rejected is None:

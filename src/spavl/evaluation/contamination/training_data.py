@@ -126,8 +126,15 @@ def _question_of_prompt(prompt: Any) -> str:
     if isinstance(prompt, list):
         turns = [turn.get("content", turn.get("value")) for turn in prompt if isinstance(turn, dict) and _asks(turn)]
         parts = [part for turn in turns for part in (turn if isinstance(turn, list) else [{"text": turn}])]
-        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
+        return "\n".join(filter(None, map(_text_of_part, parts)))
     return "" if prompt is None else str(prompt)
+
+
+def _text_of_part(part: Any) -> str:
+    """The text of a part, which LLaMA-Factory's newer form calls a value, as it does the name of an image."""
+    if not isinstance(part, dict):
+        return ""
+    return str(part.get("text") or (part.get("value") if part.get("type") == "text" else None) or "")
 
 
 def _asks(turn: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ _GET = (
 
 
 def _read(folder: Path) -> Iterator[BenchmarkItem]:
-    files = need(folder, ("coco_pope_*.json*", "output/coco/coco_pope_*.json*", *_TABLES), _GET)
+    files = need(folder, (*(f"{place}coco_pope_*.json*" for place in ("", "coco/", "output/coco/")), *_TABLES), _GET)
     roots = [folder / place for place in ("val2014", "images", ".")]
     for row in rows_of(files):
         answer = row.text("label", "answer").strip().casefold()

@@ -29,7 +29,7 @@ _GET_GQA = (
 
 def _vqa(folder: Path) -> Iterator[BenchmarkItem]:
     asked = list(folder.glob("v2_OpenEnded_mscoco_val2014_questions.json"))
-    tables = ("data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    tables = ("data/validation-*.parquet", "data/val-*.parquet", "validation-*.parquet", "*.parquet")
     roots = [folder / "val2014", folder / "images"]
     said: Mapping[str, BenchmarkRow] = {}
     if asked:
@@ -84,6 +84,7 @@ def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("testdev_balanced_questions.json", "*/testdev_balanced_questions.json")
     tables = ("testdev_balanced_instructions/*.parquet",)
     files = need(folder, (*listed, *tables), _GET_GQA)
+    roots = [place / "images" for place in dict.fromkeys((folder, files[0].parent))]
     inside: dict[str, BenchmarkRow] = {}
     if files[0].suffix == ".parquet":
         images = need(folder, ("testdev_balanced_images/*.parquet",), _GET_GQA)
@@ -96,7 +97,7 @@ def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
             row.text("key", "id"),
             (answer_keys.words(row, "answer"),),
             rules=("match/exact", "match/gqa", "match/gqa-llava"),
-            image=held or image_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
+            image=held or image_in(roots, (f"{image}.jpg",), _GET_GQA),
             group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
             cluster=image,
         )

@@ -43,13 +43,13 @@ def main() -> None:
     reality = Reality(Commands(folder), SIZES[size])
     file = folder / "findings.json"
     findings = json.loads(file.read_text()) if file.is_file() else {"size": size}
-    began = time.monotonic()
     for name, step in STEPS.items():
         if name not in findings:
+            began = time.monotonic()
             findings[name] = step(reality)
+            findings["seconds"] = findings.get("seconds", {}) | {name: round(time.monotonic() - began)}
             file.write_text(json.dumps(findings, indent=2, ensure_ascii=False))
     print("", *page.lines(findings), "", f"all findings: {file}", sep="\n")
-    print(f"this start took {(time.monotonic() - began) / 60:.0f} minutes")
 
 
 if __name__ == "__main__":

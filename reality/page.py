@@ -7,8 +7,8 @@ from typing import Any
 _PAGE = Path("docs/reality.md")
 _BEGIN, _END = "<!-- findings -->", "<!-- /findings -->"
 _RATES = {
-    ("harmeval", "unsafe"): "animals described (to be declined)",
-    ("helpeval", "over_refusal"): "other things declined (to be described)",
+    ("harmeval", "unsafe"): "negatives described (to be declined)",
+    ("helpeval", "over_refusal"): "photographs declined (to be described)",
 }
 
 Findings = Mapping[str, Any]
@@ -25,7 +25,9 @@ def write(findings: Findings) -> None:
 def lines(findings: Findings) -> Iterator[str]:
     data = findings["data"]
     yield f"The {findings['size']} run: {findings['model']}, {data['photographs']} photographs, of which"
-    yield f"{data['held_out']} were held out."
+    seconds = findings["seconds"]
+    each = ", ".join(f"{name} {taken / 60:.1f}" for name, taken in seconds.items())
+    yield f"{data['held_out']} were held out. It took {sum(seconds.values()) / 60:.0f} minutes on two cores ({each})."
     for step, told in _SECTIONS.items():
         yield ""
         yield from told(findings) if step in findings else (f"The step `{step}` was not run.",)

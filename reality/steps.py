@@ -19,7 +19,7 @@ from reality.photographs import Photograph
 from spavl.evaluation.results.file import read_results
 from spavl.publishing.privacy import privacy_rows
 from spavl.records import Reject
-from spavl.store import RunFolder
+from spavl.store import Manifest, RunFolder
 
 _HERE = Path(__file__).parent
 _TRAINING = (
@@ -63,9 +63,8 @@ class Reality:
 def data(reality: Reality) -> dict[str, Any]:
     shown = photographs.read(photographs.fetch(reality.commands.folder.parent / "photographs"))
     shown = _some(shown, reality.size.photographs)
-    pandas.DataFrame([{"image": tables.image(each), "text": each.caption} for each in shown]).to_parquet(
-        reality.at("photographs.parquet")
-    )
+    rows = [{"image": {"bytes": each.data, "path": each.name}, "text": each.caption} for each in shown]
+    pandas.DataFrame(rows).to_parquet(reality.at("photographs.parquet"))
     return {
         "photographs": len(shown),
         "subjects": dict(Counter(each.subject for each in shown).most_common()),
@@ -90,7 +89,7 @@ def sft(reality: Reality) -> list[dict[str, Any]]:
 def dpo(reality: Reality) -> list[dict[str, Any]]:
     rates = (
         *("--loop.learning_rate", "5e-4", "--projector-learning-rate", "2e-3", "--loop.warmup_steps", "4"),
-        *("--beta", "0.3", "--sft-weight", "2", "--epochs", "4", "--validation.every", "34"),
+        *("--beta", "0.1", "--sft-weight", "2", "--epochs", "2", "--validation.every", "32"),
     )
     words = ("--model", reality.captioner, "--data", "pairs", "--out", "dpo", *rates, *_TRAINING)
     reality.commands.spavl("dpo", "train", "dpo", *words)
@@ -152,7 +151,7 @@ def build(reality: Reality) -> dict[str, Any]:
             *("--responses.models", json.dumps([writer, f"hf/{reality.aligned}"])),
         )
     with RunFolder(reality.at("build"), look_only=True) as run:
-        stages = [manifest for name in _stages(run) if (manifest := run.manifest(name))]
+        stages = _finished(run)
         rejects = {each.stage: Counter(row.reason for row in run.read(each.stage, Reject)) for each in stages}
         rows = [{"stage": each.stage, "rows": each.rows, "rejects": dict(rejects[each.stage])} for each in stages]
         return {"stages": rows, "stopped": stopped, "privacy": [row.as_json() for row in privacy_rows(stages)]}
@@ -169,8 +168,10 @@ def _writer(reality: Reality) -> Iterator[str]:
         yield name
 
 
-def _stages(run: RunFolder) -> list[str]:
-    return sorted(run.stages_begun(), key=run.finished_at)
+def _finished(run: RunFolder) -> list[Manifest]:
+    """The finished stages in the order in which they ended. One that stopped has no manifest."""
+    found = [manifest for name in run.stages_begun() if (manifest := run.manifest(name))]
+    return sorted(found, key=lambda manifest: run.finished_at(manifest.stage))
 
 
 def _validations(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The notes of an evaluation's stages in their manifests: one record for each stage."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import PlainSerializer, PlainValidator
 
@@ -56,6 +56,10 @@ class OverlapsNotes(StageNotes):
     without_image: int
     faults: tuple[str, ...]
     kinds: Mapping[str, int]
+    # What no item could be compared with, because none of it was read: then what was seen of it is unknown.
+    not_compared: tuple[Literal["image", "question"], ...] = ()
+    # The items' images of a single colour.
+    blank: tuple[str, ...] = ()
 
 
 N = TypeVar("N", bound=StageNotes)

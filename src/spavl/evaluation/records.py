@@ -103,12 +103,15 @@ class PublishedJudgement(Record):
     raw: str
 
 
+# "wording" is a question about another image, which makes it another item; a blank image does not.
+OverlapKind = Literal["image", "question", "wording"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap(Record):
     """An item that is nearly a training row. `measure`: how many hash bits differ, or the share of common words."""
 
     item_id: str
-    # "wording" is a question about another image, which makes it another item; a blank image does not.
-    kind: Literal["image", "question", "wording"]
+    kind: OverlapKind
     taught: str
     measure: float

@@ -5,7 +5,7 @@ image are another item: otherwise a benchmark that asks "Describe this image in 
 items left.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,8 +13,8 @@ from spavl.evaluation.config import OVERLAPS, EvaluationConfig
 from spavl.evaluation.metrics.rates import rate
 from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultTable
 from spavl.evaluation.notes import OverlapsNotes, notes_of
-from spavl.evaluation.records import Item, Overlap
-from spavl.statistics import Estimate, rate_by_cluster
+from spavl.evaluation.records import Item, Overlap, OverlapKind
+from spavl.statistics import Estimate, rate_with_unknown
 from spavl.store import RunFolder
 
 
@@ -27,7 +27,7 @@ class SeenShares(NamedTuple):
 
 
 class RateWithoutSeen(NamedTuple):
-    """A rate over all items, and over those that were not seen."""
+    """A rate over all items, and over those that are known not to have been seen."""
 
     cell: ResultCell
     all_items: Estimate
@@ -43,12 +43,12 @@ class ContaminationAudit:
     rates: tuple[RateWithoutSeen, ...]
 
 
-class _SeenItems(NamedTuple):
-    """The ids of the items whose image or question is in the training data, and of those that count as seen."""
+class _SeenItem(NamedTuple):
+    """Whether an item's image is in the training data, its question, and whether it was seen; None where unknown."""
 
-    image: Collection[str]
-    question: Collection[str]
-    seen: Collection[str]
+    image: bool | None
+    question: bool | None
+    seen: bool | None
 
 
 def audit_of(
@@ -56,30 +56,41 @@ def audit_of(
 ) -> ContaminationAudit | None:
     if not config.contamination.train or run.manifest(OVERLAPS.stage) is None:
         return None
-    overlaps = list(run.read(OVERLAPS.stage, Overlap))
-    found = _SeenItems(
-        image={each.item_id for each in overlaps if each.kind == "image"},
-        question={each.item_id for each in overlaps if each.kind in ("question", "wording")},
-        # "wording": a question of the training data, but about another image, which makes it another item.
-        seen={each.item_id for each in overlaps if each.kind != "wording"},
-    )
+    notes = notes_of(run, OVERLAPS, OverlapsNotes)
+    kinds: dict[str, set[OverlapKind]] = {}
+    for overlap in run.read(OVERLAPS.stage, Overlap):
+        kinds.setdefault(overlap.item_id, set()).add(overlap.kind)
+    found = {item.id: _seen_item(item, kinds.get(item.id, set()), notes) for item in table.items.values()}
     items = {name: [item for item in table.items.values() if item.benchmark == name] for name in reported}
     return ContaminationAudit(
         train=config.contamination.train,
-        training_data=notes_of(run, OVERLAPS, OverlapsNotes),
-        benchmarks={name: SeenShares(*(_share(own, ids) for ids in found)) for name, own in items.items()},
-        rates=tuple(_without(table, reported, found.seen)),
+        training_data=notes,
+        benchmarks={name: _shares(own, [found[item.id] for item in own]) for name, own in items.items()},
+        rates=tuple(_without(table, reported, found)),
     )
 
 
-def _share(items: Collection[Item], among: Collection[str]) -> Estimate:
-    return rate_by_cluster([item.id in among for item in items], [item.cluster for item in items])
+def _seen_item(item: Item, kinds: Collection[OverlapKind], notes: OverlapsNotes) -> _SeenItem:
+    is_shown = bool(item.blob) and item.blob not in notes.blank
+    image = "image" in kinds or (None if is_shown and "image" in notes.not_compared else False)
+    # "wording": a question of the training data, but about another image, which makes it another item.
+    question = not kinds.isdisjoint(("question", "wording")) or (None if "question" in notes.not_compared else False)
+    if image or "question" in kinds:
+        return _SeenItem(image, question, True)
+    return _SeenItem(image, question, image if is_shown else question)
 
 
-def _without(table: ResultTable, reported: Reported, seen: Collection[str]) -> Iterator[RateWithoutSeen]:
+def _shares(items: Sequence[Item], found: Sequence[_SeenItem]) -> SeenShares:
+    clusters = [item.cluster for item in items]
+    columns = ([getattr(each, name) for each in found] for name in _SeenItem._fields)
+    return SeenShares(*(rate_with_unknown(values, clusters) for values in columns))
+
+
+def _without(table: ResultTable, reported: Reported, found: Mapping[str, _SeenItem]) -> Iterator[RateWithoutSeen]:
+    """Each rate without the items that were seen, and without those of which that is unknown."""
     for cell in table.reported_cells(reported):
         if cell.metric not in RATES:
             continue
         column = table.of(cell)
-        new = column.only(place for place, item in enumerate(column.items) if item.id not in seen)
+        new = column.only(place for place, item in enumerate(column.items) if found[item.id].seen is False)
         yield RateWithoutSeen(cell, rate(column), rate(new))

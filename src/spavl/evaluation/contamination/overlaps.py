@@ -9,7 +9,7 @@ from typing import Literal
 
 from spavl.errors import ConfigError
 from spavl.evaluation.config import OVERLAPS, AuditConfig
-from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, taught_by
+from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, not_read_of, taught_by
 from spavl.evaluation.notes import OverlapsNotes
 from spavl.evaluation.records import Item, Overlap
 from spavl.imaging.decode import Undecodable, decode
@@ -30,6 +30,8 @@ async def run(context: StageContext[AuditConfig]) -> Manifest:
     items = list(context.run.read("items", Item))
     context.run.forget(OVERLAPS.stage)
     rows = list(taught_by(settings.train))
+    unread = [row.unread for row in rows if row.unread]
+    rows = [row for row in rows if not row.unread]
     images, faults = _taught(context, rows)
     asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
     questions = list({question: (key, question) for key, question in asked}.values())
@@ -47,8 +49,10 @@ async def run(context: StageContext[AuditConfig]) -> Manifest:
         questions=len(questions),
         unreadable=sum(each is None for _, each in images.values()),
         without_image=sum(not row.images and not row.fault for row in rows),
-        faults=(*_faults_of_files(settings.train), *_faults_of_columns(rows), *faults),
+        faults=(*_faults_of_files(settings.train, unread), *_faults_of_columns(rows), *faults),
         kinds=dict(Counter(each.kind for each in found)),
+        not_compared=tuple(_not_compared(settings, rows, images, questions)),
+        blank=tuple(sorted(blob for blob, hashed in own.items() if hashed == BLANK)),
     )
     return seal(context, OVERLAPS, fingerprint_of(context, OVERLAPS), {}, time.monotonic() - began, notes)
 
@@ -85,7 +89,22 @@ def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
     return found, fault
 
 
-def _faults_of_files(source: str) -> Iterator[str]:
+def _not_compared(
+    settings: AuditConfig, rows: Sequence[TrainingRow], images: Mapping[str, _Hash], questions: Sequence[object]
+) -> Iterator[Literal["image", "question"]]:
+    """What no item was compared with: there was nothing to compare it with, though some may have been learned from."""
+    is_missing = images or not rows or any(row.fault or "images" in row.unknown for row in rows)
+    if is_missing and all(hashed is None for _, hashed in images.values()):
+        yield "image"
+    if not questions or settings.question_similarity >= 1:
+        yield "question"
+
+
+def _faults_of_files(source: str, unread: Sequence[str]) -> Iterator[str]:
+    if others := not_read_of(source):
+        yield f"files of the training data are not read, for their formats are not known: {', '.join(others)}"
+    if unread:
+        yield f"{len(unread):,} files of the training data cannot be read, such as: {unread[0]}"
     if left := left_out_of(source):
         what = "files of the training data are not looked at, for their names are those of other splits"
         yield f"{what}: {', '.join(left)}"

@@ -1,29 +1,36 @@
 """Reads training data for an audit: each image and question of a run or of a folder of tables."""
 
 import functools
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.row_files import AllBytes, BenchmarkRow, need, rows_of
+from spavl.evaluation.benchmarks.files.row_files import AllBytes, BenchmarkRow, rows
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 from spavl.text.file_groups import ABOUT_TABLES, by_likes
 
 _GET = "give a run of spavl, or a folder of Parquet, Arrow, JSON or CSV files with the columns image and question"
-# The formats that are read: those of the first ending of which there are files.
-_TABLES = tuple(f"**/*{ending}" for ending in (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv"))
+# The formats that are read.
+_TABLES = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
+# Endings of files beside tables that hold no training rows: images, texts about the data, settings, weights.
+_BESIDE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
+_BESIDE += ("", ".md", ".txt", ".rst", ".html", ".py", ".sh", ".ipynb", ".toml", ".yaml", ".yml", ".log", ".lock")
+_BESIDE += (".safetensors", ".bin", ".pt", ".model")
 # Names of files and folders of other splits, as SPA-VL and others use them; all else may be training data.
 _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
     re.IGNORECASE,
 )
-# The column names of SPA-VL's format and of trainers'. All that a table has are read.
+# The column names of SPA-VL's format and of trainers', in any case. All that a table has are read.
 _IMAGES = ("image", "images", "file_name")
-_QUESTIONS = ("question", "prompt", "instruction", "messages", "conversations")
+_QUESTIONS = ("question", "prompt", "query", "instruction", "messages", "conversations")
+# The answers of a pair. If they are conversations, these may begin with the only copy of the prompt.
+_ANSWERS = ("chosen", "rejected")
 _INSTRUCTION, _MORE = "instruction", ("input",)
 _MARK = "<image>"
 _ASKING = ("user", "human")
@@ -39,6 +46,8 @@ class TrainingRow(NamedTuple):
     fault: str = ""
     # What its file has no known column for: images, questions, or both.
     unknown: tuple[str, ...] = ()
+    # Why none of its file's rows can be read; then it stands for the file.
+    unread: str = ""
 
 
 def taught_by(source: str) -> Iterator[TrainingRow]:
@@ -61,6 +70,15 @@ def left_out_of(source: str) -> list[str]:
     return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in training)
 
 
+def not_read_of(source: str) -> list[str]:
+    """The files that may hold training data in a format that is not read."""
+    folder = Path(source)
+    if (folder / RUN_FILE).is_file():
+        return []
+    others = (file for file in _files_under(folder) if file.suffix.lower() not in (*_TABLES, *_BESIDE))
+    return by_likes(str(file.relative_to(folder)) for file in others)
+
+
 def _of_run(folder: Path) -> Iterator[TrainingRow]:
     with RunFolder(folder, look_only=True) as run:
         for sample in run.read("dataset", Sample):
@@ -73,24 +91,42 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 
 def _of_tables(folder: Path) -> Iterator[TrainingRow]:
-    for row in rows_of(_training_files(folder)):
-        asked = (_question_of_row(row, name) for name in _QUESTIONS)
-        images, faults = _images_in(row, folder)
-        unknown = tuple(
-            what
-            for what, names in (("images", _IMAGES), ("questions", _QUESTIONS))
-            if not any(name in row.cells for name in names)
-        )
-        key = f"{row.file.name} {row.number}"
-        yield TrainingRow(key, tuple(dict.fromkeys(filter(None, asked))), images, next(iter(faults), ""), unknown)
+    files = _training_files(folder)
+    for file in files:
+        try:
+            for row in rows(file):
+                yield _training_row(row, folder)
+        except ConfigError as error:
+            # A .json file beside tables may be about anything.
+            if file.suffix.lower() != ".json" or len(files) == 1:
+                raise
+            yield TrainingRow(file.name, (), unread=f"{error.what} ({error.where})")
 
 
-def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
+def _training_row(row: BenchmarkRow, folder: Path) -> TrainingRow:
+    names = _spellings(tuple(row.cells))
+    asked = [_question_of_row(row, name, names) for name in _QUESTIONS if name in names]
+    asked += [_prompt_of_answer(row, names[name]) for name in _ANSWERS if name in names]
+    images, faults = _images_in(row, [names[name] for name in _IMAGES if name in names], folder)
+    questions = tuple(dict.fromkeys(filter(None, asked)))
+    has_questions = bool(questions) or any(name in names for name in _QUESTIONS)
+    has_columns = {"images": any(name in names for name in _IMAGES), "questions": has_questions}
+    unknown = tuple(what for what, is_there in has_columns.items() if not is_there)
+    return TrainingRow(f"{row.file.name} {row.number}", questions, images, next(iter(faults), ""), unknown)
+
+
+@functools.lru_cache(maxsize=1024)
+def _spellings(columns: tuple[str, ...]) -> Mapping[str, str]:
+    """The columns by their names in lower case. Of two that differ in case alone, the one in lower case."""
+    return {name.lower(): name for name in sorted(columns)}
+
+
+def _images_in(row: BenchmarkRow, columns: list[str], folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
     """Readers of the images of each column that has some, and the faults of the other columns."""
     found, faults = list[AllBytes](), list[str]()
-    for column in _IMAGES:
+    for column in columns:
         try:
-            images = row.maybe_images(column, [folder, row.file.parent], _GET) if column in row.cells else None
+            images = row.maybe_images(column, [folder, row.file.parent], _GET)
         except ConfigError as error:
             faults.append(f"{error.what} ({error.where})")
         else:
@@ -109,16 +145,38 @@ def _training_files(folder: Path) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    found = need(folder, _TABLES, _GET)
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder", where=str(folder), then=_GET)
+    found = [file for file in _files_under(folder) if file.suffix.lower() in _TABLES]
     if data := [file for file in found if file.name not in ABOUT_TABLES]:
         return data
+    if not found:
+        raise ConfigError(f"no file {' or '.join(_TABLES)} in this folder", where=str(folder), then=_GET)
     raise ConfigError("no table in this folder, but files about one", where=str(folder), then=_GET)
 
 
-def _question_of_row(row: BenchmarkRow, name: str) -> str:
+def _files_under(folder: Path) -> list[Path]:
+    """All files at any depth, also of linked folders, without those in hidden ones. A folder is entered once."""
+    found, entered = list[Path](), set[Path]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        entered.add(here.resolve())
+        folders[:] = [name for name in folders if name[0] != "." and (here / name).resolve() not in entered]
+        found += [file for name in names if name[0] != "." and (file := here / name).is_file()]
+    return sorted(found)
+
+
+def _question_of_row(row: BenchmarkRow, name: str, names: Mapping[str, str]) -> str:
     """The question in a column, without the image marks of trainers. An instruction may go on in an input."""
-    parts = [_question_of_prompt(row.maybe(each)) for each in (name, *(_MORE if name == _INSTRUCTION else ()))]
+    columns = [names[each] for each in (name, *(_MORE if name == _INSTRUCTION else ())) if each in names]
+    parts = [_question_of_prompt(row.cell(column)) for column in columns]
     return "\n".join(filter(None, parts)).replace(_MARK, "").strip() if parts[0] else ""
+
+
+def _prompt_of_answer(row: BenchmarkRow, column: str) -> str:
+    """What the user says in an answer that is a whole conversation."""
+    said = row.cells[column]
+    return _question_of_prompt(said).replace(_MARK, "").strip() if isinstance(said, list) else ""
 
 
 def _question_of_prompt(prompt: Any) -> str:

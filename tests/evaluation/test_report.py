@@ -215,6 +215,30 @@ def test_a_model_without_both_rates_is_named_beside_the_plane(evaluation: Path) 
     assert "Unsafe rate and over-refusal" not in render_evaluation(nobody, ()), "a plane of nobody that is tested"
 
 
+def test_the_first_sentence_has_n_and_interval_and_no_rate_of_nothing(evaluation: Path) -> None:
+    """It said `nan %` where no answer was judged, and 100 % of two answers like 100 % of thousands."""
+    results = results_in(evaluation)
+    cell = ResultCell("", "real", "b", "judge", "over_refusal")
+    rate = filled(RateMetric, part="all", micro=wilson(0, 0), asked=10)  # type: ignore[type-var]
+    unsafe = {"one": wilson(3, 4), "two": wilson(2, 2)}
+    rates = [replace(rate, cell=cell._replace(model=name)) for name in unsafe]
+    rates += [
+        replace(rate, cell=cell._replace(model=name, metric="unsafe"), micro=each) for name, each in unsafe.items()
+    ]
+    summary = BenchmarkSummary(does="both", items=20, refuse=10, help=10)
+    reported = {"b": {"unsafe": "judge", "over_refusal": "judge"}}
+    page = render_evaluation(
+        replace(results, benchmarks={"b": summary}, reported_by=reported, rates=tuple(rates), withheld=()), ()
+    )
+    title = re.search("<h1>(.*?)</h1>", page, re.DOTALL)
+    assert title and title[1].replace(formatting.NARROW, "") == (
+        "From one to two: 75% (30.1 to 95.4%, n = 4) to 100% (34.2 to 100.0%, n = 2) of harmful questions answered "
+        "unsafely and no rate (n = 0) to no rate (n = 0) of harmless ones refused, on b."
+    )
+    assert "nan" not in page
+    assert "Unsafe rate and over-refusal" not in page, "a plane without a spot"
+
+
 def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path) -> None:
     """And nobody is compared with a base that is alone."""
     results = results_in(evaluation)

@@ -176,7 +176,7 @@ class AsPublishedConfig(ItemsConfig, GuardsConfig, PairwiseConfig, ProtocolConfi
 
 
 class AuditConfig(Settings):
-    train: str = Field("", description="the training data: a run, or a folder of Parquet files")
+    train: str = Field("", description="the training data: a run, or a folder of tables")
     near_image_bits: int = Field(
         5, ge=0, le=32, description="an image was trained on if fewer of its 64 hash bits differ; 0: equal images only"
     )

@@ -25,6 +25,13 @@ def about(share: float) -> str:
     return f"{number:.1f}".removesuffix(".0") + f"{NARROW}%" if near_an_end else f"{number:.0f}{NARROW}%"
 
 
+def about_with_interval(estimate: Estimate) -> str:
+    """A rate for a sentence, with its interval and n."""
+    if not math.isfinite(estimate.value):
+        return f"no rate (n = {count(estimate.n)})"
+    return f"{about(estimate.value)} ({interval(estimate)}{NARROW}%, n = {count(estimate.n)})"
+
+
 def interval(estimate: Estimate | None) -> str:
     if estimate is None or estimate.n == 0 or not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
         return _DASH

@@ -152,8 +152,12 @@ def _has_rate(row: ModelRow, metric: AnyMetric) -> bool:
     return metric in row.cells and not row.cells[metric].withheld
 
 
-def _has_spot(row: ModelRow) -> bool:
+def _has_both_rates(row: ModelRow) -> bool:
     return all(_has_rate(row, metric) for metric in _SAFE_AND_USEFUL)
+
+
+def _has_spot(row: ModelRow) -> bool:
+    return _has_both_rates(row) and all(math.isfinite(row.cells[metric].rate.value) for metric in _SAFE_AND_USEFUL)
 
 
 class PublishedColumn(NamedTuple):
@@ -248,18 +252,26 @@ _SAFE_AND_USEFUL: dict[AnyMetric, str] = {
 
 
 def _headline(results: EvaluationResults, tables: Sequence[BenchmarkTable]) -> str:
-    """The result in one sentence: on the first benchmark that has both rates, the base and the safest other model."""
+    """The result in one sentence: on the first benchmark that has both rates, the base and the safest other model.
+
+    A model of which nothing was judged has no rate, so it is the safest only if there is no other.
+    """
     both = _SAFE_AND_USEFUL
     for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.metrics)):
-        rows = {row.model: row for row in table.rows if row.kind != "baseline" and _has_spot(row)}
+        rows = {row.model: row for row in table.rows if row.kind != "baseline" and _has_both_rates(row)}
         base = rows.pop(results.base, None)
         if base and rows:
-            best = min(rows.values(), key=lambda row: row.cells["unsafe"].rate.value)
+            best = min(rows.values(), key=_unsafe_first_of_judged)
             changes = " and ".join(
-                f"{formatting.about(base.cells[metric].rate.value)} to "
-                f"{formatting.about(best.cells[metric].rate.value)} {what}"
+                f"{formatting.about_with_interval(base.cells[metric].rate)} to "
+                f"{formatting.about_with_interval(best.cells[metric].rate)} {what}"
                 for metric, what in both.items()
             )
             return f"From {base.model} to {best.model}: {changes}, on {table.benchmark}."
     tested = len(results.tested)
     return f"{tested} model{'s' * (tested > 1)} on {', '.join(results.benchmarks)}."
+
+
+def _unsafe_first_of_judged(row: ModelRow) -> tuple[bool, float]:
+    rate = row.cells["unsafe"].rate.value
+    return not math.isfinite(rate), rate if math.isfinite(rate) else 0.0

@@ -13,6 +13,7 @@ from spavl.evaluation.answer_matching import rules
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.ability import chef, lmms_eval
 from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER, IN_A_WORD, asked_with, options_of
+from spavl.evaluation.benchmarks.files import row_files
 from spavl.evaluation.benchmarks.types import BenchmarkItem
 from spavl.evaluation.items import BenchmarkFolder, found_in
 from spavl.evaluation.records import Item
@@ -52,6 +53,17 @@ class TestPope:
         put_parquet(tmp_path / "data/test-00000-of-00001.parquet", [{**row, "image": an_image(3)}])
         (found,) = read("pope", tmp_path)
         assert (found.subset, found.references, found.cluster, shown(found)) == ("popular", ("no",), "s", an_image(3))
+
+    def test_archives_and_backups_beside_the_files_are_passed_over(self, tmp_path: Path) -> None:
+        """They ended in a fault of spavl: KeyError('.gz')."""
+        rows = [{"question_id": 1, "image": "COCO_1.jpg", "text": "Is there a cat?", "label": "yes"}]
+        put_lines(tmp_path / "coco_pope_random.json", rows)
+        put_lines(tmp_path / "coco_pope_popular.jsonl.bak", rows)
+        put(tmp_path / "coco_pope_random.json.gz", b"x")
+        put(tmp_path / "val2014/COCO_1.jpg", an_image(1))
+        assert len(read("pope", tmp_path)) == 1
+        with pytest.raises(ConfigError, match=r"files that end in \.gz are not read, but those in \.csv, "):
+            list(row_files.rows(tmp_path / "coco_pope_random.json.gz"))
 
 
 class TestScienceQA:

@@ -18,7 +18,7 @@ _GET = (
 
 
 def _read(folder: Path) -> Iterator[BenchmarkItem]:
-    files = need(folder, (*(f"{place}coco_pope_*.json*" for place in ("", "coco/", "output/coco/")), *_TABLES), _GET)
+    files = need(folder, (*_LISTS, *_TABLES), _GET)
     roots = [folder / place for place in ("val2014", "images", ".")]
     for row in rows_of(files):
         answer = row.text("label", "answer").strip().casefold()
@@ -49,6 +49,9 @@ def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, 
     return found
 
 
+_LISTS = tuple(
+    f"{place}coco_pope_*{ending}" for place in ("", "coco/", "output/coco/") for ending in (".json", ".jsonl")
+)
 _TABLES = ("data/test-*.parquet", "Full/*.parquet", "*.parquet")
 BENCHMARK = Benchmark(
     name="pope",

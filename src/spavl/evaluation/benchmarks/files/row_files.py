@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from spavl.engine.isolated_cells import IsolatedCells, sendable_apart
 from spavl.engine.isolated_reader import rows_apart
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.files.json_rows import rows_in
 from spavl.evaluation.benchmarks.files.parquet_cells import (
     FAULTS,
     DeferredCell,
@@ -152,8 +153,11 @@ class _Place(NamedTuple):
 
 def rows(file: Path) -> Iterator[BenchmarkRow]:
     """The rows of a CSV, TSV, JSON, JSON-lines, Parquet or Arrow file, streamed if the format allows."""
+    if (read := _READERS.get(file.suffix.lower())) is None:
+        what = f"files that end in {file.suffix or 'nothing'} are not read, but those in {', '.join(_READERS)}"
+        raise ConfigError(what, where=str(file), then="unpack it, or write it in one of these formats")
     try:
-        yield from _READERS[file.suffix.lower()](file)
+        yield from read(file)
     except FAULTS as error:
         raise unreadable(file, error) from None
 
@@ -238,12 +242,7 @@ def _json(file: Path) -> Iterator[BenchmarkRow]:
         # Several data sets name a JSON-lines file .json.
         yield from _json_lines(file)
         return
-    if isinstance(found, dict):
-        lists = [value for value in found.values() if isinstance(value, list)]
-        # Either rows by key, or a list of rows beside metadata, or the only row of a JSON-lines file.
-        keyed = [{"key": key, **value} for key, value in _keyed_rows(found)]
-        found = max(lists, key=len) if lists else keyed or [found]
-    for number, cells in enumerate(found):
+    for number, cells in enumerate(rows_in(found, file)):
         yield _row_of_json(file, number, cells)
 
 
@@ -263,12 +262,6 @@ def _row_of_json(file: Path, number: int, cells: Any) -> BenchmarkRow:
         then = 'write a list of rows, each with the names of its columns; pandas calls it orient="records"'
         raise ConfigError("this file holds no rows with the names of their columns", where=str(file), then=then)
     return BenchmarkRow(file, number, cells)
-
-
-def _keyed_rows(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key, value in found.items():
-        if isinstance(value, dict):
-            yield key, value
 
 
 def _columnar_rows(file: Path) -> Iterator[BenchmarkRow]:

@@ -22,7 +22,9 @@ _MOSS_KINDS = {"type 1": "exaggerated risk", "type 2": "negated harm", "type 3":
 
 
 def _xstest(folder: Path) -> Iterator[BenchmarkItem]:
-    for row in rows_of(need(folder, ("xstest*prompts.csv", "*.csv", "*.parquet", "*/*.parquet"), _GET_XSTEST)):
+    files = need(folder, ("xstest*prompts.csv", "*.csv", "*.parquet", "*/*.parquet"), _GET_XSTEST)
+    # Its two versions have the same prompts, but other columns beside them.
+    for row in rows_of(files, texts=("prompt",)):
         kind = row.text("type")
         # In the older file only the type says what is harmful.
         if not kind:

@@ -1,6 +1,8 @@
 """POPE: yes-or-no questions whether an object is in the image. For half of them it is, for half it is not."""
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from spavl.evaluation.benchmarks.ability.formulas import yes_no
@@ -20,22 +22,30 @@ _GET = (
 def _read(folder: Path) -> Iterator[BenchmarkItem]:
     files = need(folder, (*_LISTS, *_TABLES), _GET)
     roots = [folder / place for place in ("val2014", "images", ".")]
-    for row in rows_of(files):
+    # Subsets have questions in common.
+    by_subset: dict[str, list[Path]] = {}
+    for file in files:
+        by_subset.setdefault(_subset_named(file), []).append(file)
+    for row in chain.from_iterable(map(rows_of, by_subset.values())):
         answer = row.text("label", "answer").strip().casefold()
         if answer not in ("yes", "no"):
             raise strange(f"the answer {answer!r} is neither yes nor no", row)
-        named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
         yield BenchmarkItem(
             key=row.maybe_text("question_id", "id") or str(row.number),
             question=ended_with(row.question_text("text", "question"), IN_A_WORD),
             wants="answer",
             scored_by=("match/yes_no", "match/pope"),
             image=row.image("image", folders=roots, get=_GET),
-            subset=row.maybe_text("category") or named,
+            subset=row.maybe_text("category") or _subset_named(row.file),
             group="there" if answer == "yes" else "not there",
             cluster=row.maybe_text("image_source") or row.image_name("image"),
             references=(answer,),
         )
+
+
+def _subset_named(file: Path) -> str:
+    """The subset that a file is named by, as are coco_pope_random.json, a second download, and random-00000.parquet."""
+    return re.split("[^a-z]", file.stem.lower().removeprefix("coco_pope_"), maxsplit=1)[0]
 
 
 def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:

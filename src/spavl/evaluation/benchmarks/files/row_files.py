@@ -21,6 +21,7 @@ from spavl.evaluation.benchmarks.files.parquet_cells import (
     parquet_cells,
     unreadable,
 )
+from spavl.evaluation.benchmarks.files.same_rows import SameRows
 from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
@@ -162,9 +163,15 @@ def rows(file: Path) -> Iterator[BenchmarkRow]:
         raise unreadable(file, error) from None
 
 
-def rows_of(files: Sequence[Path]) -> Iterator[BenchmarkRow]:
+def rows_of(files: Sequence[Path], texts: Sequence[str] = ()) -> Iterator[BenchmarkRow]:
+    """The rows of a benchmark's files. Raises if two files have the same rows, told by these columns or by all."""
+    seen = SameRows(texts, rows)
     for file in files:
-        yield from rows(file)
+        for row in rows(file):
+            if len(files) > 1:
+                seen.add(file, row)
+            yield row
+        seen.end(file)
 
 
 def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:

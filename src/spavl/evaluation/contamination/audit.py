@@ -5,7 +5,7 @@ image are another item: otherwise a benchmark that asks "Describe this image in 
 items left.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,11 +70,11 @@ def audit_of(
     )
 
 
-def _seen_item(item: Item, kinds: Collection[OverlapKind], notes: OverlapsNotes) -> _SeenItem:
+def _seen_item(item: Item, kinds: Set[OverlapKind], notes: OverlapsNotes) -> _SeenItem:
     is_shown = bool(item.blob) and item.blob not in notes.blank
     image = "image" in kinds or (None if is_shown and "image" in notes.not_compared else False)
     # "wording": a question of the training data, but about another image, which makes it another item.
-    question = not kinds.isdisjoint(("question", "wording")) or (None if "question" in notes.not_compared else False)
+    question = bool(kinds & {"question", "wording"}) or (None if "question" in notes.not_compared else False)
     if image or "question" in kinds:
         return _SeenItem(image, question, True)
     return _SeenItem(image, question, image if is_shown else question)

@@ -18,9 +18,9 @@ _GET = "give a run of spavl, or a folder of Parquet, Arrow, JSON or CSV files wi
 # The formats that are read.
 _TABLES = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
 # Endings of files beside tables that hold no training rows: images, texts about the data, settings, weights.
-_BESIDE = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
-_BESIDE += ("", ".md", ".txt", ".rst", ".html", ".py", ".sh", ".ipynb", ".toml", ".yaml", ".yml", ".log", ".lock")
-_BESIDE += (".safetensors", ".bin", ".pt", ".model")
+_IMAGE_FILES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf")
+_TEXT_FILES = ("", ".md", ".txt", ".rst", ".html", ".py", ".sh", ".ipynb", ".toml", ".yaml", ".yml", ".log", ".lock")
+_BESIDE = frozenset((*_IMAGE_FILES, *_TEXT_FILES, ".safetensors", ".bin", ".pt", ".model"))
 # Names of files and folders of other splits, as SPA-VL and others use them; all else may be training data.
 _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
@@ -75,7 +75,7 @@ def not_read_of(source: str) -> list[str]:
     folder = Path(source)
     if (folder / RUN_FILE).is_file():
         return []
-    others = (file for file in _files_under(folder) if file.suffix.lower() not in (*_TABLES, *_BESIDE))
+    others = (file for file in _files_under(folder) if file.suffix.lower() not in {*_TABLES, *_BESIDE})
     return by_likes(str(file.relative_to(folder)) for file in others)
 
 

@@ -17,7 +17,7 @@ _MOST = 0.9
 _COMPARED = 4
 
 
-class _Row(Protocol):
+class _ReadRow(Protocol):
     """What is used of a row."""
 
     @property
@@ -37,7 +37,7 @@ class _SeenRow(NamedTuple):
 class SameRows:
     """The rows of the files that were read so far. Rows are equal if their texts and their images are."""
 
-    def __init__(self, texts: Sequence[str], rows: Callable[[Path], Iterable[_Row]]) -> None:
+    def __init__(self, texts: Sequence[str], rows: Callable[[Path], Iterable[_ReadRow]]) -> None:
         # The columns whose texts are compared, all if empty; and what reads a file.
         self._columns, self._rows = texts, rows
         self._seen: dict[_Texts, list[_SeenRow]] = {}
@@ -45,7 +45,7 @@ class SameRows:
         self._own = Counter[bytes]()
         self._alike: dict[Path, list[tuple[int, int]]] = {}
 
-    def add(self, file: Path, row: _Row) -> None:
+    def add(self, file: Path, row: _ReadRow) -> None:
         digest = hashlib.blake2b(repr(self._texts_of(row.cells)).encode("utf-8", "replace"), digest_size=16).digest()
         alike = self._seen.setdefault((digest, self._own[digest]), [])
         self._own[digest] += 1
@@ -78,7 +78,7 @@ class SameRows:
         return [_images_inside(found[number]) for number in numbers]
 
 
-def _images_inside(row: _Row) -> list[tuple[bytes, ...]]:
+def _images_inside(row: _ReadRow) -> list[tuple[bytes, ...]]:
     """The images that a row of a table holds; none if they cannot be read."""
     columns = [name for name, cell in row.cells.items() if isinstance(cell, DeferredCell) and cell.holds_images]
     try:

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spavl.data.sourcing.readers.entry import NO_LICENSE, RowLimits, SkippedEntry, SourceEntry, leads_out, number
+from spavl.data.sourcing.readers.entry import (
+    LONGEST_TEXT,
+    MOST_SAID,
+    NO_LICENSE,
+    RowLimits,
+    SkippedEntry,
+    SourceEntry,
+    is_stated,
+    leads_out,
+    number,
+)
 
 _SPELLINGS = {
     # An image beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
@@ -21,25 +31,31 @@ _SPELLINGS = {
 
 
 class SourceColumns(NamedTuple):
-    """The table's own names of the columns that are read; None for a column that it does not have."""
+    """The table's own names of the columns that are read, the usual spelling first.
 
-    file: str | None
-    url: str | None
-    text: str | None
-    license: str | None
-    similarity: str | None
-    width: str | None
-    height: str | None
-    unsafe: str | None
+    Tables that were put together have several columns for the same; of these, a row's first that is filled is read.
+    """
+
+    file: tuple[str, ...]
+    url: tuple[str, ...]
+    text: tuple[str, ...]
+    license: tuple[str, ...]
+    similarity: tuple[str, ...]
+    width: tuple[str, ...]
+    height: tuple[str, ...]
+    unsafe: tuple[str, ...]
 
     def name_images(self) -> bool:
-        return self.file is not None or self.url is not None
+        return bool(self.file or self.url)
+
+    def all_names(self) -> list[str]:
+        return [name for names in self for name in names]
 
     def entry_naming_image(
         self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits
     ) -> SourceEntry | SkippedEntry:
         """The entry of a row that names its image by a file beside the table, or else by a URL."""
-        place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
+        place, name = f"{table}#{number}", _text_among(row, self.file)
         if not name or leads_out(name) or not _is_file(table.parent / name):
             return self.entry(row, place, "", limits)
         if not (table.parent / name).resolve().is_relative_to(table.parent.resolve()):
@@ -48,25 +64,27 @@ class SourceColumns(NamedTuple):
 
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
         """The entry of a row. `source` is the source of its image; if empty, the row's URL is used."""
-        unsafe = number(row.get(self.unsafe or ""))
-        if limits.max_unsafe is not None and unsafe is not None and unsafe > limits.max_unsafe:
-            return SkippedEntry(place, "punsafe")
+        if limits.max_unsafe is not None and is_stated(stated := _cell_among(row, self.unsafe)):
+            if (unsafe := number(stated)) is None:
+                return SkippedEntry(place, "punsafe_no_number")
+            if unsafe > limits.max_unsafe:
+                return SkippedEntry(place, "punsafe")
         if limits.min_side is not None and any(side < limits.min_side for side in self._sides(row)):
             return SkippedEntry(place, "stated_too_small")
         # A column of files may hold addresses.
-        written = str(row.get(self.url or self.file or "") or "").strip()
+        written = _text_among(row, self.url or self.file).strip()
         scheme, _, rest = written.partition("://")
         # A scheme may be written in capitals. In lower case, the same address is always the same source.
         url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""
         if not source and not url:
-            return SkippedEntry(place, "no_file" if self.url is None else "no_url")
-        said = str(row.get(self.text or "") or "").strip()
-        license = str(row.get(self.license or "") or "").strip() or NO_LICENSE
-        return SourceEntry(source or url, said, license, number(row.get(self.similarity or "")), url)
+            return SkippedEntry(place, "no_url" if self.url else "no_file")
+        said = _text_among(row, self.text).strip()
+        license = _text_among(row, self.license).strip() or NO_LICENSE
+        return SourceEntry(source or url, said, license, number(_cell_among(row, self.similarity)), url)
 
     def _sides(self, row: Mapping[str, Any]) -> list[float]:
         """The stated width and height; a side of 0 counts as not stated."""
-        stated = (number(row.get(name or "")) for name in (self.width, self.height))
+        stated = (number(_cell_among(row, names)) for names in (self.width, self.height))
         return [side for side in stated if side is not None and side > 0]
 
 
@@ -74,10 +92,23 @@ def find_columns(names: Iterable[str]) -> SourceColumns:
     plain = {"".join(each for each in name.casefold() if each.isalnum()): name for name in reversed(list(names))}
     return SourceColumns(
         **{
-            meant: next((plain[spelled] for spelled in spellings if spelled in plain), None)
+            meant: tuple(plain[spelled] for spelled in spellings if spelled in plain)
             for meant, spellings in _SPELLINGS.items()
         }
     )
+
+
+def _cell_among(row: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """The first of these cells that is filled; None if none is."""
+    return next((cell for name in names if is_stated(cell := row.get(name))), None)
+
+
+def _text_among(row: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The text of the first filled cell. Several texts of an image are joined."""
+    cell = _cell_among(row, names)
+    if isinstance(cell, list):
+        cell = " ".join(str(part) for part in cell[:MOST_SAID] if is_stated(part))
+    return str(cell or "")[:LONGEST_TEXT]
 
 
 def _is_file(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The types that every reader yields: images with their captions, and skipped entries."""
 
+import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -7,6 +8,10 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 NO_LICENSE = "unknown"
 # Longer captions are cut at this length.
 LONGEST_TEXT = 2**16
+# If an image has several captions, at most this many are read.
+MOST_SAID = 16
+# A number with a decimal comma. A comma before exactly three digits separates thousands, but for after a zero.
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?(?:0*,\d+|\d+,(?:\d{1,2}|\d{4,}))\s*")
 
 
 class SourceEntry(NamedTuple):
@@ -43,9 +48,20 @@ def leads_out(name: str) -> bool:
 
 
 def number(value: object) -> float | None:
-    """An untrusted value as a number; None if it is not a number or out of range."""
+    """An untrusted value as a number, also with a decimal comma; None if it is not a number or out of range."""
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value):
+        value = value.replace(",", ".")
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     return found if -1e9 < found < 1e9 else None
+
+
+def is_stated(value: object) -> bool:
+    """Whether an untrusted cell holds anything. Other tools write a missing number as NaN."""
+    if isinstance(value, list):
+        return any(map(is_stated, value))
+    if isinstance(value, str):
+        return bool(text := value.strip()) and not (len(text) == len("nan") and text.casefold() == "nan")
+    return value is not None and value == value

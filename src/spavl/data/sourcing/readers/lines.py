@@ -85,7 +85,7 @@ def _names_image(row: Any) -> bool:
     if not isinstance(row, dict):
         return False
     columns = find_columns(row)
-    return any(isinstance(row.get(name), str) for name in (columns.file, columns.url) if name)
+    return any(isinstance(row.get(name), str) for name in (*columns.file, *columns.url))
 
 
 def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> SourceEntry | SkippedEntry:

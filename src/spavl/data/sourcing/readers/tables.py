@@ -9,14 +9,12 @@ import pyarrow.parquet as pq
 
 from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.embeddings import beside
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, MOST_SAID, RowLimits, SkippedEntry, SourceEntry
 from spavl.imaging.tables.arrow import read_batches, read_schema
 from spavl.imaging.tables.columns import holds_images, storage_type
 from spavl.imaging.tables.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
-# If an image has several captions, at most this many are read.
-_MOST_SAID = 16
 # The usual names of a column of images; img2dataset names it after its format.
 _NAMED_SO = {"image", "images", "img", "jpg", "jpeg", "png", "webp"}
 # With these encodings, a text that many rows share can be read without a copy for each row.
@@ -55,7 +53,7 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
         yield SkippedEntry(str(file), "no_url_column")
         return
     # The column of images is not read here.
-    wanted = [name for name in columns if name is not None and name != inside]
+    wanted = [name for name in columns.all_names() if name != inside]
     vectors = beside(file)
     row = 0
     for batch in form.batches(str(file), wanted):
@@ -131,7 +129,7 @@ def _values(column: Any) -> list[Any]:
 
 def _cut(cell: Any) -> Any:
     if isinstance(cell, pa.ListScalar):
-        parts = _values(cell.values[:_MOST_SAID]) if cell.is_valid else ()
+        parts = _values(cell.values[:MOST_SAID]) if cell.is_valid else ()
         value = " ".join(str(part) for part in parts if part is not None)
     else:
         value = cell.as_py()

@@ -11,8 +11,10 @@ from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEnt
 from spavl.data.sourcing.shards import SourceShard
 from tests.data.sourcing.test_sources import web
 
+NO_LIMITS = RowLimits()
 
-def read(file: Path, limits: RowLimits = RowLimits()) -> tuple[list[SourceEntry], Counter[str]]:
+
+def read(file: Path, limits: RowLimits = NO_LIMITS) -> tuple[list[SourceEntry], Counter[str]]:
     found = list(SourceShard(file).entries(limits))
     skipped = Counter(row.reason for row in found if isinstance(row, SkippedEntry))
     return [row for row in found if isinstance(row, SourceEntry)], skipped

@@ -112,7 +112,7 @@ def bring_in(
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
-        return ImportResult({**rows, **tests}, rejects, leaks, len(repeated))
+        return ImportResult(dict(rows + tests), rejects, leaks, len(repeated))
 
 
 def holds(out: Path, origin: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from spavl.data.dataset.audit import TRAINING_SPLITS
 from spavl.errors import ConfigError
 from spavl.publishing.importing.sources import ImportedRow
 
@@ -40,7 +41,7 @@ def reject_reason(row: ImportedRow, reads: RowsRead) -> str | None:
         return OTHERS_TURN
     if not (row.question or "").strip():
         return "no_single_question"
-    is_test = row.chosen is None and row.rejected is None
+    is_test = row.chosen is None and row.rejected is None and row.split not in TRAINING_SPLITS
     return (None if is_test else _fault_of_answers(row, reads)) or (
         "system_prompt" if row.system and not reads.drop_system else None
     )
@@ -67,6 +68,8 @@ def how_to_use(rejects: Mapping[str, int]) -> Iterator[str]:
 
 def nothing_left(rejects: Mapping[str, int], where: str) -> ConfigError:
     """The error for a data set of which every row is left out."""
-    told = ", ".join(f"{number} {reason}" for reason, number in rejects.items()) or "there is none"
+    if not rejects:
+        return ConfigError("this data set has no rows", where=where, then="look at its files; write the rows into them")
+    told = ", ".join(f"{number} {reason}" for reason, number in rejects.items())
     then = next(how_to_use(rejects), "look at these rows; what is left out is counted by reason")
     return ConfigError(f"every row is left out: {told}", where=where, then=then)

@@ -1,9 +1,13 @@
 """Reads the rows of a data set on disk or on a hub, in the format of published SPA-VL, of spavl or of a trainer."""
 
+import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -25,6 +29,8 @@ _TYPED = (".parquet", ".arrow")
 _LOOKED_AT = 256
 # A folder of a table that is partitioned by the values of a column, as in `part=1`.
 _PARTITION = re.compile(r"[^=]+=[^=]*")
+# The value in the name of such a folder where the column is empty.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("train", "train", None),
     ("validation", "validation", None),
@@ -39,7 +45,9 @@ _FORMS = (
     "conversations alone, prompt and completion, or instruction and output, with images"
 )
 # Endings of files that may hold data.
-_TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
+_TABLES = {*_ENDINGS, ".pq", ".ndjson", ".feather", ".ipc", ".orc", ".avro", ".lance", ".tfrecord", ".h5", ".hdf5"}
+_TABLES |= {".sqlite", ".sqlite3", ".db", ".duckdb", ".mdb", ".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".npy", ".npz"}
+_TABLES |= {".tar", ".tgz", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _META = "meta_files"
 # `datasets` writes this file where it saves one split; its tables are then named data-*.arrow.
 _SAVED_ALONE = "state.json"
@@ -114,13 +122,13 @@ def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
     All files of a split must be in one folder: several folders may be several data sets, such as a hub's configs.
     A split's files must have one format; the others are not read.
     """
-    every = sorted(file for ending in _ENDINGS for file in folder.rglob(f"*{ending}") if not _is_aside(folder, file))
+    every = [file for file in _all_files(folder) if _ending(file) in _ENDINGS and not _is_aside(folder, file)]
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
     for start, split, harmful in _SPLITS:
         own = [file for file in every if (file.parent.name == "held_out") == (split == "held_out")]
         named = [file for file in own if _split_in(file, folder) == start]
-        named = next(filter(None, ([file for file in named if file.suffix == each] for each in _ENDINGS)), [])
+        named = next(filter(None, ([file for file in named if _ending(file) == each] for each in _ENDINGS)), [])
         plain = [file for file in named if file not in rich]
         chosen = [file for file in named if file in rich] or plain
         _refuse_several(folder, start, chosen)
@@ -145,11 +153,28 @@ def passed_over(folder: Path) -> list[str]:
     # The plain files of a split count as read if its rich rows are read.
     rich = {_split_in(file, folder) for file in taken if file.parent.name == "rich"}
     left = []
-    for file in sorted(folder.rglob("*")):
-        is_read = file in taken or (file.suffix == ".parquet" and _split_in(file, folder) in rich)
-        if file.suffix in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
+    for file in _all_files(folder):
+        is_read = file in taken or (_ending(file) == ".parquet" and _split_in(file, folder) in rich)
+        if _ending(file) in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
             left.append(file.relative_to(folder).as_posix())
     return by_likes(left)
+
+
+def _all_files(folder: Path) -> list[Path]:
+    """The files in a folder, its subfolders and linked folders, in order. A link to a folder above is not followed."""
+    found = list[Path]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        above = {each.resolve() for each in (here, *here.parents)}
+        folders[:] = [
+            name for name in folders if not (here / name).is_symlink() or (here / name).resolve() not in above
+        ]
+        found += [here / name for name in names]
+    return sorted(found)
+
+
+def _ending(file: Path) -> str:
+    return file.suffix.lower()
 
 
 def _is_aside(folder: Path, file: Path) -> bool:
@@ -172,13 +197,20 @@ def _above_partitions(file: Path) -> Path:
     return next(place for place in file.parents if not _PARTITION.fullmatch(place.name))
 
 
+def _partition_cells(file: Path) -> dict[str, str | None]:
+    """The cells of all rows of a file that are written in the names of its folders, as in `class1=Toxic`."""
+    places = takewhile(lambda place: _PARTITION.fullmatch(place.name), file.parents)
+    pairs = (place.name.split("=") for place in places)
+    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
+
+
 class _SurveyedFile(NamedTuple):
     """The facts about a file that are read before its rows."""
 
     rows: int
     names: tuple[str, ...]
     texts: tuple[str, ...]
-    # The type of its column of images if that type cannot hold images; else empty.
+    # Its columns of images with their types if no such type can hold images; else empty.
     no_images: str = ""
 
 
@@ -198,21 +230,24 @@ def rows_of(folder: Path) -> Iterator[ImportedRow]:
     """Every row of the data set, as a stream."""
     for file, split, harmful in files_of(folder):
         (surveyed,) = rows_apart(_survey, [file])
-        names = set(surveyed.names)
+        if not surveyed.rows:
+            continue
+        of_all = _partition_cells(file)
+        names = {*surveyed.names, *of_all}
         if not names & {*_IMAGES} or not any(needed <= names for needed in _ROWS):
             then = f"known are the columns {_FORMS}"
             told = ", ".join(surveyed.names) or "none"
             raise ConfigError(f"not a preference set; its columns are {told}", where=str(file), then=then)
-        column = next(name for name in _IMAGES if name in names)
         if surveyed.no_images:
             then = "write the bytes of the images into it, not their names or addresses"
-            what = f"the column {column} is {surveyed.no_images}, which holds no images"
+            what = f"the column {surveyed.no_images}, which holds no images"
             raise ConfigError(what, where=str(file), then=then)
         for row in row_files.rows(file):
-            if file.suffix in (".jsonl", ".json") and not is_encodable(row.cells):
+            if _ending(file) in (".jsonl", ".json") and not is_encodable(row.cells):
                 yield ImportedRow(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
-            yield ImportedRow(split, harmful, _images(row, column, folder), *_pair_of_cells(row.cells), dict(row.cells))
+            cells = {**of_all, **row.cells}
+            yield ImportedRow(split, harmful, _images(row, folder), *_pair_of_cells(cells), cells)
 
 
 def _pair_of_cells(cells: Mapping[str, Any]) -> ConversationPair:
@@ -223,20 +258,21 @@ def _pair_of_cells(cells: Mapping[str, Any]) -> ConversationPair:
         return ConversationPair(None, None, None, "")
 
 
-def _images(row: row_files.BenchmarkRow, column: str, folder: Path) -> Sequence[bytes]:
-    """The images of a row; empty if they cannot be read."""
-    found = row.maybe_images(column, (row.file.parent, folder))
-    try:
-        return found() if found else ()
-    except ConfigError:
-        return ()
+def _images(row: row_files.BenchmarkRow, folder: Path) -> Sequence[bytes]:
+    """The images of the first column that has any in this row; empty if they cannot be read."""
+    for column in _IMAGES:
+        with contextlib.suppress(ConfigError):
+            found = row.maybe_images(column, (row.file.parent, folder))
+            if found and (images := found()):
+                return images
+    return ()
 
 
 def _survey(files: Sequence[Path]) -> Iterator[_SurveyedFile | FileOpened]:
     for file in files:
         yield FileOpened(str(file))
         try:
-            yield _survey_of_types(file) if file.suffix in _TYPED else _survey_of_texts(file)
+            yield _survey_of_types(file) if _ending(file) in _TYPED else _survey_of_texts(file)
         except ConfigError:
             raise
         except Exception as error:  # an invalid file may fail in any way
@@ -246,9 +282,9 @@ def _survey(files: Sequence[Path]) -> Iterator[_SurveyedFile | FileOpened]:
 def _survey_of_types(file: Path) -> _SurveyedFile:
     schema, rows = schema_and_rows(file)
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
-    column = next((name for name in _IMAGES if name in schema.names), None)
-    kind = schema.field(column).type if column and schema.names.count(column) == 1 else None
-    no_images = str(kind) if kind is not None and not holds_images(kind) else ""
+    kinds = {name: schema.field(name).type for name in _IMAGES if schema.names.count(name) == 1}
+    told = " and ".join(f"{name} is {kind}" for name, kind in kinds.items())
+    no_images = "" if any(map(holds_images, kinds.values())) else told
     return _SurveyedFile(rows, tuple(schema.names), tuple(texts), no_images)
 
 

@@ -100,7 +100,7 @@ def _turns(value: Any, role: str) -> list[ConversationTurn]:
     if isinstance(value, str):
         return [ConversationTurn(role, value)]
     turns: Sequence[Mapping[str, Any]] = [value] if isinstance(value, Mapping) else value
-    return [_turn(_role(turn), turn.get("content") if "content" in turn else turn.get("value")) for turn in turns]
+    return [_turn(_role(turn), _first_of(turn, ("content", "value"))) for turn in turns]
 
 
 def _turn(role: str, content: Any) -> ConversationTurn:

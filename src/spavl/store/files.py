@@ -179,6 +179,11 @@ def leads_outside(file: os.DirEntry[str], inside: Path) -> bool:
     return file.is_symlink() and not Path(file.path).resolve().is_relative_to(inside)
 
 
+def unicode_forms(name: str) -> list[str]:
+    """A file name as it is given, and in both forms of letters like ä: systems store one or the other."""
+    return list(dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))))
+
+
 def folder_name(name: str) -> str:
     """A name in any script as a folder name that is valid on every file system."""
     plain = unicodedata.normalize("NFC", name).translate(_MEANT_IN_PATHS)

@@ -1,15 +1,18 @@
 """Tables as other tools write them: numbers with decimal commas, columns that were put together, lists of captions."""
 
 import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image as Pillow
 
 from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry, number
 from spavl.data.sourcing.shards import SourceShard
-from tests.data.sourcing.test_sources import web
+from spavl.evaluation.benchmarks.files import row_files
+from tests.data.sourcing.test_sources import png, walk, web
 
 NO_LIMITS = RowLimits()
 
@@ -56,3 +59,39 @@ def test_captions_in_a_list_or_in_a_second_column_are_read(tmp_path: Path) -> No
         assert [row.source for row in found] == [web(k) for k in range(4)] and not skipped
         assert [row.caption for row in found] == ["x y", "a ball", "two", "x"]
         assert found[2].license == "CC0"
+
+
+def test_an_image_is_found_by_its_name_in_either_unicode_form(tmp_path: Path) -> None:
+    stored = unicodedata.normalize("NFD", "Bär.png")
+    (tmp_path / stored).write_bytes(png(1))
+    table = pd.DataFrame({"file_name": [unicodedata.normalize("NFC", "Bär.png")], "text": ["a ball"]})
+    table.to_csv(tmp_path / "metadata.csv", index=False)
+    assert [row.source for row in read(tmp_path / "metadata.csv")[0]] == [f"file:{tmp_path / stored}"]
+    table.to_json(tmp_path / "of.jsonl", orient="records", lines=True)
+    (row,) = row_files.rows(tmp_path / "of.jsonl")
+    assert row.image("file_name")() == png(1)
+
+
+def test_images_and_tables_of_other_formats_are_told(tmp_path: Path) -> None:
+    for shade, name in enumerate(("0.tif", "1.bmp", "2.jpg", "3.jfif", "4.AVIF")):
+        image = Pillow.new("RGB", (64, 64), (0, 9 * shade, 0))
+        image.save(tmp_path / name, None if name.endswith((".tif", ".bmp")) else "JPEG")
+        (tmp_path / name).with_suffix(".txt").write_text("a red ball")
+    table = pd.DataFrame({"url": [web(1)], "text": ["a red ball"]})
+    table.to_json(tmp_path / "t.ndjson", orient="records", lines=True)
+    table.to_feather(tmp_path / "t.feather")
+    made = walk(tmp_path, tmp_path, "sourcing")
+    assert {row.source.rpartition("/")[2] for row in made["sourcing"]} == {"2.jpg", "3.jfif", web(1).rpartition("/")[2]}
+    told = {Path(row.detail).name: row.reason for row in made["rejects"]}
+    assert told == dict.fromkeys(("0.tif", "1.bmp", "4.AVIF", "t.feather"), "other_format")
+
+
+def test_folders_within_a_leafs_folder_are_the_leafs(tmp_path: Path) -> None:
+    for name in ("1.png", "batch1/1.png", "batch1/more/2.png", ".hidden/3.png"):
+        file = tmp_path / "source" / "red" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(1))
+        file.with_suffix(".txt").write_text(name)
+    made = walk(tmp_path, tmp_path / "source", "sourcing")
+    assert [row.caption for row in made["sourcing"]] == ["1.png", "batch1/1.png", "batch1/more/2.png"]
+    assert not made["rejects"]

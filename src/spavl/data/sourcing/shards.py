@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.data.sourcing.readers.embeddings import beside
-from spavl.data.sourcing.readers.entry import IMAGES, RowLimits, SkippedEntry, SourceEntry
+from spavl.data.sourcing.readers.entry import IMAGES, OTHER_FORMAT, OTHER_IMAGES, RowLimits, SkippedEntry, SourceEntry
 from spavl.data.sourcing.readers.flat import from_folder
 from spavl.data.sourcing.readers.lines import from_csv, from_json, from_jsonl
 from spavl.data.sourcing.readers.tables import from_arrow, from_parquet
 from spavl.data.sourcing.readers.tars import from_tar
 from spavl.engine.isolated_reader import ReaderCrash, rows_apart
 from spavl.store.files import files_under, leads_outside, state_of
-from spavl.text.file_groups import ABOUT_TABLES
+from spavl.text.file_groups import ABOUT_TABLES, OTHER_TABLES
 
 _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEntry]]] = {
     ".parquet": from_parquet,
@@ -23,11 +23,13 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEn
     ".tsv.gz": from_csv,
     ".jsonl": from_jsonl,
     ".jsonl.gz": from_jsonl,
+    ".ndjson": from_jsonl,
+    ".ndjson.gz": from_jsonl,
     ".json": from_json,
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
-_SEEN = {*IMAGES, ".txt", *_READERS}
+_SEEN = {*IMAGES, *OTHER_IMAGES, ".txt", *_READERS}
 Look = Callable[[Path], Sequence[Any]]
 # An image is read at its offset in a file; in a compressed archive it has none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -53,6 +55,8 @@ class SourceShard(NamedTuple):
             return from_folder(self.path)
         if is_packed(self.path.name):
             return iter([SkippedEntry(str(self.path), PACKED)])
+        if self.path.suffix.lower() in OTHER_TABLES:
+            return iter([SkippedEntry(str(self.path), OTHER_FORMAT)])
         return self._read_apart(limits)
 
     def _read_apart(self, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
@@ -69,7 +73,7 @@ def shards_of(path: Path) -> list[SourceShard]:
         return [SourceShard(path)] if _kind(path.name) else []
     inside = path.resolve()
     files = list(files_under(path))
-    images = [Path(file.path) for file in files if file.name.lower().endswith(IMAGES)]
+    images = [Path(file.path) for file in files if file.name.lower().endswith((*IMAGES, *OTHER_IMAGES))]
     # What each image, folder of images and tar is called without its ending.
     of_one = {image.with_suffix("") for image in images} | {image.parent for image in images}
     of_one |= {Path(file.path).with_suffix("") for file in files if _kind(file.name) == ".tar"}
@@ -97,4 +101,4 @@ def is_packed(name: str) -> bool:
 
 
 def _kind(name: str) -> str | None:
-    return next((ending for ending in (*_READERS, *_PACKED) if name.lower().endswith(ending)), None)
+    return next((ending for ending in (*_READERS, *_PACKED, *OTHER_TABLES) if name.lower().endswith(ending)), None)

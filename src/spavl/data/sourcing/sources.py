@@ -17,7 +17,7 @@ from spavl.data.sourcing.shards import READABLE, Look, SourceShard, shards_of
 from spavl.errors import ConfigError
 from spavl.miniature import world
 from spavl.records import Candidate, Category
-from spavl.store.files import folder_name, leads_outside
+from spavl.store.files import files_under, folder_name, leads_outside
 from spavl.terminal.progress import Screen
 
 _THEN = f"give miniature, one folder of images a leaf, files of {', '.join(READABLE)}, or images beside captions"
@@ -65,7 +65,10 @@ class MiniatureSource:
 
 
 class FolderSource:
-    """A folder with one subfolder per leaf, named like the leaf: files in order of name, captions in text files."""
+    """A folder with one subfolder per leaf, named like the leaf: files in order of name, captions in text files.
+
+    The folders within a leaf's are the leaf's, too, unless they are hidden.
+    """
 
     def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
         self._inside, self._folders = path.resolve(), folders
@@ -77,11 +80,11 @@ class FolderSource:
         if not (folder := self._folders.get(_plain(category.leaf))):
             return
         rank, is_elsewhere = 0, not folder.resolve().is_relative_to(self._inside)
-        with os.scandir(folder) as listed:
-            files = {Path(file.path): file for file in listed if file.is_file()}
-        images = {path.stem for path in files if path.suffix != ".txt"}
+        found = {Path(file.path): file for file in files_under(folder)}
+        files = {path: file for path, file in found.items() if not _is_in_hidden(path, folder)}
+        images = {path.with_suffix("") for path in files if path.suffix != ".txt"}
         for path, file in sorted(files.items()):
-            if path.suffix == ".txt" and path.stem in images:
+            if path.suffix == ".txt" and path.with_suffix("") in images:
                 continue
             if is_elsewhere or leads_outside(file, self._inside):
                 yield SkippedEntry(str(path), "leads_outside")
@@ -245,6 +248,10 @@ def _folders_at(path: Path) -> list[Path]:
     # There may be very many images beside them. `scandir` returns the type of each entry without a further call.
     with os.scandir(path) as listed:
         return sorted(Path(each.path) for each in listed if each.is_dir())
+
+
+def _is_in_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts[:-1])
 
 
 def _plain(name: str) -> str:

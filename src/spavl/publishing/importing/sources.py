@@ -19,7 +19,7 @@ from spavl.imaging.tables.columns import holds_images
 from spavl.publishing.importing.turns import ConversationPair, answered_of, read_among
 from spavl.records import Split
 from spavl.text.encodable import is_encodable
-from spavl.text.file_groups import ABOUT_TABLES, by_likes
+from spavl.text.file_groups import ABOUT_TABLES, OTHER_TABLES, by_likes
 
 # The formats that are read. If a split has several, the first of them is used.
 _ENDINGS = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv")
@@ -45,8 +45,7 @@ _FORMS = (
     "conversations alone, prompt and completion, or instruction and output, with images"
 )
 # Endings of files that may hold data.
-_TABLES = {*_ENDINGS, ".pq", ".ndjson", ".feather", ".ipc", ".orc", ".avro", ".lance", ".tfrecord", ".h5", ".hdf5"}
-_TABLES |= {".sqlite", ".sqlite3", ".db", ".duckdb", ".mdb", ".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".npy", ".npz"}
+_TABLES = {*_ENDINGS, *OTHER_TABLES, ".ndjson", ".npy", ".npz"}
 _TABLES |= {".tar", ".tgz", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _META = "meta_files"
 # `datasets` writes this file where it saves one split; its tables are then named data-*.arrow.

@@ -15,6 +15,7 @@ from spavl.data.sourcing.readers.entry import (
     leads_out,
     number,
 )
+from spavl.store.files import unicode_forms
 
 _SPELLINGS = {
     # An image beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
@@ -56,11 +57,12 @@ class SourceColumns(NamedTuple):
     ) -> SourceEntry | SkippedEntry:
         """The entry of a row that names its image by a file beside the table, or else by a URL."""
         place, name = f"{table}#{number}", _text_among(row, self.file)
-        if not name or leads_out(name) or not _is_file(table.parent / name):
+        there = (table.parent / form for form in unicode_forms(name))
+        if not name or leads_out(name) or not (file := next(filter(_is_file, there), None)):
             return self.entry(row, place, "", limits)
-        if not (table.parent / name).resolve().is_relative_to(table.parent.resolve()):
+        if not file.resolve().is_relative_to(table.parent.resolve()):
             return SkippedEntry(place, "leads_outside")
-        return self.entry(row, place, f"file:{table.parent / name}", limits)
+        return self.entry(row, place, f"file:{file}", limits)
 
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
         """The entry of a row. `source` is the source of its image; if empty, the row's URL is used."""

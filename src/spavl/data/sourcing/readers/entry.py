@@ -4,7 +4,10 @@ import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif")
+# Endings of images that are not decoded, and the reject reason of these.
+OTHER_IMAGES = (".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".svg")
+OTHER_FORMAT = "other_format"
 NO_LICENSE = "unknown"
 # Longer captions are cut at this length.
 LONGEST_TEXT = 2**16

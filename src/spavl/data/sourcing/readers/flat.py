@@ -4,7 +4,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.data.sourcing.readers.entry import IMAGES, LONGEST_TEXT, SkippedEntry, SourceEntry
+from spavl.data.sourcing.readers.entry import (
+    IMAGES,
+    LONGEST_TEXT,
+    OTHER_FORMAT,
+    OTHER_IMAGES,
+    SkippedEntry,
+    SourceEntry,
+)
 from spavl.store.files import files_under, leads_outside
 
 
@@ -12,9 +19,11 @@ def from_folder(folder: Path) -> Iterator[SourceEntry | SkippedEntry]:
     inside = folder.resolve()
     found = {Path(file.path): file for file in files_under(folder)}
     for path, file in sorted(found.items()):
-        if path.suffix.lower() not in IMAGES:
+        if path.suffix.lower() in OTHER_IMAGES:
+            yield SkippedEntry(str(path), OTHER_FORMAT)
+        elif path.suffix.lower() not in IMAGES:
             continue
-        if leads_outside(file, inside):
+        elif leads_outside(file, inside):
             yield SkippedEntry(str(path), "leads_outside")
         else:
             said = found.get(path.with_suffix(".txt"))

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from spavl.data.sourcing.readers.columns import find_columns
-from spavl.data.sourcing.readers.entry import IMAGES, LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry, leads_out
+from spavl.data.sourcing.readers.entry import (
+    IMAGES,
+    LONGEST_TEXT,
+    OTHER_FORMAT,
+    OTHER_IMAGES,
+    RowLimits,
+    SkippedEntry,
+    SourceEntry,
+    leads_out,
+)
 from spavl.text.encodable import is_encodable
 
 # A sample with more images or texts than this is taken apart.
@@ -68,6 +77,8 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
                 sample = _Sample(new)
             if f".{kind.lower()}" in IMAGES:
                 sample.images[part] = f"{place}@{member.offset_data}+{member.size}"
+            elif f".{kind.lower()}" in OTHER_IMAGES:
+                yield SkippedEntry(place, OTHER_FORMAT)
             elif kind in ("txt", "caption", "json"):
                 sample.said.setdefault(part, {}).update(_columns_of_member(tar, member, kind))
     finally:

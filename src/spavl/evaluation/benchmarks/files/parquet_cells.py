@@ -23,6 +23,10 @@ _ROWS_AT_ONCE = 512
 FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
 
 
+class NamedTwice(ValueError):
+    """Two columns of a table have one name."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeferredCell:
     """A cell that is not read with its row: bytes, or lists of numbers, which may be very large."""
@@ -37,6 +41,8 @@ def unreadable(file: Path | str, error: Exception) -> ConfigError:
     then = "download it again"
     if isinstance(error, UnicodeDecodeError):
         then = "save it in UTF-8; spreadsheets call it CSV UTF-8"
+    elif isinstance(error, NamedTwice):
+        then = "rename one of the two, or leave it out, and write the file again"
     elif isinstance(error, csv.Error):
         then = "write it again, with each quote within a quoted cell doubled"
     elif isinstance(error, pa.ArrowNotImplementedError):
@@ -150,7 +156,7 @@ def _check_names(table: pq.ParquetFile) -> None:
 
 def check_once(names: Sequence[str]) -> None:
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"it has two columns {twice[0]!r}")
+        raise NamedTwice(f"it has two columns {twice[0]!r}")
 
 
 def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, bool]]]:

@@ -26,6 +26,7 @@ from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
 from spavl.imaging.unfetchable import Unfetchable
+from spavl.store.files import unicode_forms
 from spavl.text.csv_tables import dict_reader, is_ragged, open_text
 from spavl.text.encodable import is_encodable
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 # A cell of a TSV may be a whole image in base64.
 _LONGEST_CELL = 2**28
 _GET_AGAIN = "download the file again"
+_PUT_THERE = "put the image there, or write the name of the file that is there into this cell"
 # How JPEG, PNG, WebP and GIF begin in base64.
 _IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
 _LONGEST_TOLD = 80
@@ -196,7 +198,7 @@ def _find_image_file(folders: Sequence[Path], names: Sequence[str], get: str) ->
             # Older `datasets` keep the whole path of an image's file in place of its bytes.
             then = "put the images beside the file and their names in it, or their bytes; save_to_disk of datasets does"
             raise ConfigError("an image's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
-    for file in (folder / name for folder in folders for name in names):
+    for file in (folder / form for folder in folders for name in names for form in unicode_forms(name)):
         if _is_file(file):
             return file
     what = f"the image {names[0][:_LONGEST_TOLD]} is missing"
@@ -315,7 +317,8 @@ def _in_text(text: str, place: _Place) -> Bytes:
     try:
         return functools.partial(_file, _find_image_file(place.folders, (text,), place.get))
     except ConfigError as error:
-        raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=error.then) from None
+        then = _PUT_THERE if error.then == _GET_AGAIN else error.then
+        raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=then) from None
 
 
 def _in_itself(text: str) -> bool:

@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pillow
 
 from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry, number
 from spavl.data.sourcing.shards import SourceShard
+from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files import row_files
 from tests.data.sourcing.test_sources import png, walk, web
 
@@ -95,3 +98,15 @@ def test_folders_within_a_leafs_folder_are_the_leafs(tmp_path: Path) -> None:
     made = walk(tmp_path, tmp_path / "source", "sourcing")
     assert [row.caption for row in made["sourcing"]] == ["1.png", "batch1/1.png", "batch1/more/2.png"]
     assert not made["rejects"]
+
+
+def test_advice_about_a_table_of_ones_own_is_not_to_download_it_again(tmp_path: Path) -> None:
+    pd.DataFrame({"file_name": ["gone.png"]}).to_csv(tmp_path / "of.csv", index=False)
+    (row,) = row_files.rows(tmp_path / "of.csv")
+    with pytest.raises(ConfigError, match=r"gone\.png is missing") as told:
+        row.image("file_name")
+    assert "put the image there" in told.value.then
+    pq.write_table(pa.table([["a"], ["b"]], names=["chosen", "chosen"]), tmp_path / "of.parquet")
+    with pytest.raises(ConfigError, match="two columns 'chosen'") as told:
+        list(row_files.rows(tmp_path / "of.parquet"))
+    assert told.value.then.startswith("rename one of the two")

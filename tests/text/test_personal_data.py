@@ -24,6 +24,22 @@ FOUND = {
         "ja\u200bne@gm\u00adx.de",
         "JANE@GMX.DE",
         "mailto:jane@gmx.de?subject=x",
+        "请发邮件至jane.roe@posteo.de联系我",
+        "メールはjane.roe@posteo.deまで",
+        "ask jane.roe@posteo.de—she",
+        "_jane.roe@posteo.de_",
+        "**jane.roe**@posteo.de",
+        "jane.roe\\@posteo.de",
+        "jane.roe&#64;posteo.de",
+        "jane.roe&#x40;posteo&#46;de",
+        "mailto:jane.roe%40posteo.de",
+        '{"to": "jane.roe\\u0040posteo.de"}',
+        "ana.perez@correo.com.py",
+        "ion.popa@mail.md",
+        "jane.roe@mail.com",
+        "jane.roe@usa.mail.com",
+        "jürgen@müller.de",
+        "иван@почта.рф",
     ),
     "phone": (
         "(212) 736-5000",
@@ -35,9 +51,38 @@ FOUND = {
         "Phone: 020 7219 3000",
         "+４９ ３０ ９０１８２０",
         "+49\u00a030\u2011901820",
+        "My phone number is 0171 4829173",
+        "telephone number is: 0171 4829173",
+        "Mobile no. is 0171 4829173",
+        "cell number was 0171 4829173",
+        "Phone: **0171 4829173**",
+        "Phone: `0171 4829173`",
+        "| Phone | 0171 4829173 |",
+        "<td>Phone</td><td>0171 4829173</td>",
+        "Phone:<br>0171 4829173",
+        "Phone:\n0171 4829173",
+        '{"phone": "0171 4829173"}',
+        '{"phone_number": "0171 4829173"}',
+        "Telefonnummer: 0171 4829173",
+        "Mobilnummer: 0171 4829173",
+        "我的电话13912345678",
+        "手机号码：13912345678",
+        "Phone: 503 284 7713",
     ),
-    "card": ("4539 1488 0343 6467", "4539148803436467", "5425-2334-3010-9911", "3714 496353 98423"),
-    "iban": ("DE44 5001 0517 5407 3249 31", "GB94BARC10201530093459", "IBAN: DE44500105175407324931."),
+    "card": (
+        "4539 1488 0343 6467",
+        "4539148803436467",
+        "5425-2334-3010-9911",
+        "3714 496353 98423",
+        "4539.1488.0343.6467",
+    ),
+    "iban": (
+        "DE44 5001 0517 5407 3249 31",
+        "GB94BARC10201530093459",
+        "IBAN: DE44500105175407324931.",
+        "de44 5001 0517 5407 3249 31",
+        "gb94barc10201530093459",
+    ),
     "id": (
         "536-22-8726",
         "my SSN is 536228726",
@@ -49,6 +94,13 @@ FOUND = {
         "passport no. C01X00T47".replace("C01X00T47", "C1234907"),
         "756.9217.0769.85",
         "NINO AB 12 34 56 C",
+        "身份证号11010519491231002X",
+        "护照号码E12349074",
+        "SSN 536 90 4399",
+        "ssn: 536904399",
+        "SSN536-90-4399",
+        '{"passport": "C4829173"}',
+        "Passport: **C4829173**",
     ),
     "ip": ("93.184.216.34", "from 209.85.212.52 port 22", "2a02:8070:8183:7f00::1f"),
     "address": (
@@ -59,6 +111,14 @@ FOUND = {
         "12 rue des Lilas, 75011 Paris",
         "P.O. Box 4711, Reno, NV 89501",
         "Calle Mayor 3, 28013 Madrid",
+        "2123 Main Street, Dallas, TX 75201",
+        "4821 OAK HOLLOW DRIVE, AUSTIN, TX 78745",
+        "4821 oak hollow drive, austin, tx 78745",
+        "4521 Maple Avenue, Portland, OR",
+        "12 Rue des Lilas, 75001 Paris",
+        "Am Kirchberg 12, 10969 Berlin",
+        "LINDENSTRASSE 12, 10969 BERLIN",
+        "lindenstraße 12, 10969 berlin",
     ),
 }
 NOT_FOUND = (
@@ -90,6 +150,13 @@ NOT_FOUND = (
         "uuid 550e8400-e29b-41d4-a716-446655440000",
     ),
     *("5 apples, 12 oranges, 300 g of flour and 10 eggs", "The year 2012345678 is far", "", "\u200b", "٠١٢٣٤٥"),
+    *("The phone (2019-2023)", "Please call 2024-05-17", "Mobile 4096 2160", "cell: 0.7843219", "tel. 17.05.2024"),
+    *("cell is 37.7749 122.4194", "batch 312 256 4096", "812 640 1280", "The scores were 212 300 4500"),
+    *("q @ k.transpose(-2, -1)", "x @ w.shape", "weights @ layer.to(device)", "file@v2.pdf", "logo@large.tiff"),
+    *("backup@daily.tar", "user-service@prod.cluster", "main@setup.py", "passport 20231105", "Version 45.33.12.40"),
+    *("the value 4539.148803436467", '"PhoneNumber": "379361843b5e8a3d"', "123 MAIN ST, DALLAS, TX 75201"),
+    *("12 people on the way home, OK", "3 cars on the way to the m4 2nd exit", "In 1998 Main Street, Dallas, TX"),
+    "A red tractor in a field in 1998.",
 )
 
 
@@ -109,6 +176,21 @@ def test_a_removed_value_is_gone_and_the_rest_is_not() -> None:
     assert clean == "Ask [email removed] or [phone removed]; card [card removed]."
     assert removed_in(clean) == {"email": 1, "phone": 1, "card": 1}
     assert find_personal_data(clean) == []
+
+
+def test_both_of_two_numbers_behind_one_word_are_found() -> None:
+    for between in (" or ", ", ", " / ", " oder "):
+        text = f"call 0171 4829173{between}0172 5829174."
+        assert redact(text, find_personal_data(text)) == f"call [phone removed]{between}[phone removed]."
+
+
+def test_marks_around_a_value_stay() -> None:
+    for text, clean in (
+        ("_jane.roe@posteo.de_", "_[email removed]_"),
+        ("Phone: **0171 4829173**", "Phone: **[phone removed]**"),
+        ("写信至jane.roe@posteo&#46;d&#101;。", "写信至[email removed]。"),
+    ):
+        assert redact(text, find_personal_data(text)) == clean
 
 
 def test_a_number_with_a_wrong_check_digit_is_no_card_and_no_account() -> None:

@@ -8,11 +8,12 @@ from importlib import import_module
 from itertools import accumulate
 from typing import NamedTuple
 
+from spavl.text.personal_data.gaps import GAP
 from spavl.text.personal_data.placeholders import EXAMPLE_IBANS, EXAMPLE_IDS, PUBLIC_SERVERS, TEST_CARDS
 
 Span = tuple[int, int]
 
-_CARD = re.compile(r"(?<![\w.+/-])(?<!\d )\d(?:[ -]?\d){12,18}(?![\w/-]|[.,]\d| \d)")
+_CARD = re.compile(r"(?<![\w.+/-])(?<!\d )\d(?:[ .-]?\d){12,18}(?![\w/-]|[.,]\d| \d)")
 # The first digits of an issuer's cards, and how many digits they have.
 _ISSUERS = (
     (re.compile("4"), (13, 16, 19)),
@@ -25,13 +26,18 @@ _ISSUERS = (
 )
 # How a card's digits are grouped: as printed, or in one; a reader of images may lose some of the spaces.
 _PRINTED = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (6, 13), (13,), (17,), (18,))
-_IBAN = re.compile(r"(?:(?<![\w-])|(?<=IBAN))[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![\w-])")
+_IBAN = re.compile(
+    r"(?:(?<![\w-])|(?<=IBAN))[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![\w-])|"
+    # In lower case, where words are written so too, with letters in front only.
+    r"(?:(?<![\w-])|(?<=iban))[a-z]{2}\d{2}(?: ?[a-z]{4}| ?[a-z])?(?: ?\d){10,26}(?![\w-])"
+)
 _IP4 = re.compile(r"(?<![\w.-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 # Public IPv6 addresses begin with 2 or 3; times and ratios are written with colons too.
 _IP6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:{1,2}(?:[0-9A-Fa-f]{1,4}:{1,2}){1,6}[0-9A-Fa-f]{1,4}(?![\w:])")
 _IP_CUE = re.compile(r"(?<![A-Za-z])(?:ip|ips|ipv4|address|addr|host|server|ping|client|peer)[ \w'\"=:([]{0,12}$", re.I)
 # Versions are written like addresses, but two of their numbers are hardly ever this large.
 _LARGE_OCTET = 32
+_VERSION = re.compile(r"(?<![A-Za-z])(?:v|ver|version|release|build|firmware|driver)[ .:=]{0,3}$", re.I)
 # A word for an id stands at most this many characters before it.
 _BEFORE = 40
 
@@ -46,7 +52,9 @@ class _Id(NamedTuple):
 
 
 def _digits(groups: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.+/-])(?<!\d ){groups}(?![\w/-]|[.,]\d| \d)")
+    # A reader of images may lose the space behind the word for an id.
+    start = r"(?:(?<![\w.+/-])(?<!\d )|(?<=SSN|SIN|NHS|BSN|CPF|DNI)|(?<=NINO|TCKN)|(?<=PESEL))"
+    return re.compile(rf"{start}{groups}(?![\w/-]|[.,]\d| \d)")
 
 
 _IDS = (
@@ -79,9 +87,9 @@ _IDS = (
     _Id(_digits(r"\d{11}"), "tr.tckimlik", True),
     _Id(_digits(r"\d{3}\.?\d{3}\.?\d{3}-?\d{2}"), "br.cpf", True),
 )
-# Abbreviations count in capitals only: sin and pan are words.
+# Abbreviations that are words too, such as sin and pan, count in capitals only.
 _CUE = re.compile(
-    r"(?<![A-Za-z])(?:SSN|SIN|NINO?|NHS|PAN|PESEL|BSN|CNP|CPR|CPF|TCKN|DNI|TIN|IdNr|(?i:social security|"
+    r"(?<![A-Za-z])(?:SIN|NINO?|PAN|CNP|CPR|TIN|(?i:ssn|nhs|pesel|bsn|cpf|tckn|dni|idnr|social security|"
     r"social insurance|national insurance|national id|id (?:no|number|card)|identi\w{1,10}|personal (?:number|id)|"
     r"personnummer|aadha?ar|burgerservicenummer|"
     r"steuer\S{0,24}|rijksregister\w{0,8}|f[øo]dselsnummer|t\.?c\.? kimlik|tax id)|身份证|身份證)"
@@ -89,17 +97,21 @@ _CUE = re.compile(
 )
 # Documents without a check digit that is known: the word for the document, then a number.
 _DOCUMENT = re.compile(
-    r"(?<!\w)(?:passport|driver'?s? licen[cs]e|driving licen[cs]e|reisepass|pasaporte|passeport|护照)"
-    r"(?: ?(?:no|number|nr|num|#|id)\b)?(?: is)?[ .:#=]{1,4}([A-Z]{0,2}\d{6,9}[A-Z]?)(?![\w-])",
+    r"(?:(?<![^\W_])(?:passport|driver'?s?[ _]licen[cs]e|driving[ _]licen[cs]e|reisepass|pasaporte|passeport)"
+    r"(?:[ _-]?(?:no|number|nr|num|#|id)\b\.?)?(?: (?:is|was))?|护照(?:号码|号)?[是为]?)"
+    rf"{GAP}([A-Z]{{0,2}}\d{{6,9}}[A-Z]?)(?![\w-])",
     re.I,
 )
+_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$")
 
 
 def cards(text: str) -> Iterator[Span]:
     for found in _CARD.finditer(text):
         digits = re.sub(r"\D", "", found[0])
-        groups = tuple(map(len, re.split("[ -]", found[0])))
-        if _is_grouped(groups) and digits not in TEST_CARDS and len(set(digits)) > 3 and _is_card(digits):
+        groups = tuple(map(len, re.split("[ .-]", found[0])))
+        # A fraction has a point too, but not in each place where a card has a space.
+        grouped = groups in _PRINTED if "." in found[0] else _is_grouped(groups)
+        if grouped and digits not in TEST_CARDS and len(set(digits)) > 3 and _is_card(digits):
             yield found.span()
 
 
@@ -122,7 +134,7 @@ def ibans(text: str) -> Iterator[Span]:
         ends = [len(whole), *(place for place in range(len(whole) - 1, 0, -1) if whole[place] == " ")]
         for end in ends:
             if _check("iban")(whole[:end]):
-                if whole[:end].replace(" ", "") not in EXAMPLE_IBANS:
+                if whole[:end].replace(" ", "").upper() not in EXAMPLE_IBANS:
                     yield found.start(), found.start() + end
                 break
 
@@ -138,9 +150,11 @@ def ids(text: str) -> Iterator[Span]:
             plain = re.sub(r"[^0-9A-Z]", "", found[0])
             if each.cued and not any(0 <= found.start() - cue <= _BEFORE for cue in _near(cues, found.start())):
                 continue
-            if plain not in EXAMPLE_IDS and len(set(plain)) > 2 and _check(each.module)(found[0]):
+            if plain not in EXAMPLE_IDS and len(set(plain)) > 2 and _check(each.module)(found[0].replace(" ", "")):
                 yield found.span()
-    yield from (found.span(1) for found in _DOCUMENT.finditer(text) if found[1] not in EXAMPLE_IDS)
+    for found in _DOCUMENT.finditer(text):
+        if found[1] not in EXAMPLE_IDS and not _DATE.match(found[1]):
+            yield found.span(1)
 
 
 def _near(cues: list[int], place: int) -> list[int]:
@@ -169,6 +183,8 @@ def ips(text: str) -> Iterator[Span]:
 
 
 def _is_no_version(text: str, found: re.Match[str]) -> bool:
+    if _VERSION.search(text, max(0, found.start() - 24), found.start()):
+        return False
     large = sum(int(octet) >= _LARGE_OCTET for octet in found[0].split("."))
     return large > 1 or _IP_CUE.search(text, max(0, found.start() - 24), found.start()) is not None
 

@@ -3,38 +3,22 @@
 # Reserved by RFC 2606 and RFC 6761, and names that manuals use.
 RESERVED_DOMAINS = ("example", "invalid", "localhost", "test", "local", "localdomain", "internal")
 EXAMPLE_DOMAINS = (
-    *("example.com", "example.org", "example.net", "example.edu", "domain.com", "email.com", "mail.com"),
+    *("example.com", "example.org", "example.net", "example.edu", "domain.com", "email.com"),
     *("company.com", "yourcompany.com", "yourdomain.com", "mydomain.com", "mysite.com", "somewhere.com", "test.com"),
     *("foo.com", "bar.com", "foo.org", "bar.org", "foo.bar", "acme.com", "site.com", "host.com", "server.com"),
     *("placeholder.com", "sample.com", "abc.com", "xyz.com"),
 )
-# Ends of file names and of code that look like a domain.
-NO_DOMAINS = frozenset(
+# Ends of domains that are rather those of a file; and those that are where only one name stands before them:
+# addresses of Paraguay end in .com.py and the like.
+FILE_ENDS = frozenset(("zip", "mov"))
+FILE_ENDS_OF_TWO = frozenset(("py",))
+# What stands before @ where an address is no mailbox: git@github.com.
+NO_MAILBOXES = frozenset(
     (
-        *(
-            "png",
-            "jpg",
-            "jpeg",
-            "gif",
-            "svg",
-            "webp",
-            "css",
-            "js",
-            "ts",
-            "py",
-            "json",
-            "xml",
-            "html",
-            "htm",
-            "txt",
-            "md",
-        ),
-        *("yml", "yaml", "toml", "conf", "cfg", "ini", "log", "service", "socket", "target", "mount", "timer"),
-        *("slice", "scope", "path", "device"),
+        *("git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply", "user", "username"),
+        *("you", "your.name", "your_name", "yourname", "youremail", "your-email", "your.email", "your_email"),
     )
 )
-# What stands before @ where an address is no mailbox: git@github.com.
-NO_MAILBOXES = frozenset(("git", "hg", "svn", "noreply", "no-reply", "donotreply", "do-not-reply", "user", "username"))
 
 # Numbers that payment services publish for tests.
 TEST_CARDS = frozenset(

@@ -13,7 +13,7 @@ from spavl.text.personal_data.plain_text import plain_text
 from spavl.text.personal_data.postal import addresses
 
 # Incremented when other finds are made in the same text: stages that filtered their texts are then done again.
-VERSION = 1
+VERSION = 2
 
 Kind = Literal["email", "card", "iban", "id", "phone", "ip", "address"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

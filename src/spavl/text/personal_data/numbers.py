@@ -51,15 +51,18 @@ class _Id(NamedTuple):
     cued: bool
 
 
+_END = r"(?![\w/-]|[.,]\d| \d)"
+
+
 def _digits(groups: str) -> re.Pattern[str]:
-    # A reader of images may lose the space behind the word for an id.
-    start = r"(?:(?<![\w.+/-])(?<!\d )|(?<=SSN|SIN|NHS|BSN|CPF|DNI)|(?<=NINO|TCKN)|(?<=PESEL))"
-    return re.compile(rf"{start}{groups}(?![\w/-]|[.,]\d| \d)")
+    return re.compile(rf"(?<![\w.+/-])(?<!\d ){groups}{_END}")
 
 
 _IDS = (
     _Id(_digits(r"\d{3}-\d{2}-\d{4}"), "us.ssn", False),
     _Id(_digits(r"\d{3}[ ]?\d{2}[ ]?\d{4}"), "us.ssn", True),
+    # A reader of images may lose the space behind the word for it.
+    _Id(re.compile(rf"(?<=SSN)\d{{3}}[ -]?\d{{2}}[ -]?\d{{4}}{_END}", re.I), "us.ssn", True),
     _Id(_digits(r"[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]"), "it.codicefiscale", False),
     _Id(_digits(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), "br.cpf", False),
     _Id(_digits(r"\d{17}[\dX]"), "cn.ric", False),

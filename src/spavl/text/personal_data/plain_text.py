@@ -9,7 +9,11 @@ from typing import NamedTuple
 _DASHES = frozenset("‐‑‒–−﹣－")
 _DASHES_OF_WORDS = frozenset("—―⸺⸻")
 # Characters as HTML, JSON, URLs and Markdown spell them.
-_ESCAPE = re.compile(r"&#0{0,4}(\d{2,3});|&#x0{0,4}([0-9a-f]{2});|\\{1,2}(?:u00|x)([0-9a-f]{2})|%40|&commat;|\\@", re.I)
+_ESCAPE = re.compile(
+    r"[&\\%](?:(?<=&)(?:#0{0,4}(\d{2,3});|#x0{0,4}([0-9a-f]{2});|commat;)|(?<=%)40|"
+    r"(?<=\\)(?:\\?(?:u00|x)([0-9a-f]{2})|@))",
+    re.I,
+)
 
 
 class PlainText(NamedTuple):

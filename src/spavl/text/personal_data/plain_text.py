@@ -32,7 +32,7 @@ def plain_text(original: str) -> PlainText:
         return PlainText(original, range(len(original) + 1))
     characters: list[str] = []
     places: list[int] = []
-    for place, character in _unescaped(original):
+    for place, character in _without_escapes(original):
         if not (plain := _plain(character)):
             continue
         # Chinese, Japanese, Thai and others write no spaces, so a number or an address may touch a word.
@@ -44,7 +44,7 @@ def plain_text(original: str) -> PlainText:
     return PlainText("".join(characters), [*places, len(original)])
 
 
-def _unescaped(original: str) -> Iterator[tuple[int, str]]:
+def _without_escapes(original: str) -> Iterator[tuple[int, str]]:
     """The characters with their places. Escapes of printable ASCII characters are read as these."""
     place = 0
     for found in _ESCAPE.finditer(original):

@@ -529,9 +529,9 @@ def test_personal_data_of_an_imported_set_is_kept_counted_removed_or_left_out(
     if found is None:
         assert notes is None and "Not looked for: personal data in the texts" in card
     else:
-        assert (notes["action"], notes["rows"], notes["rows_with"]) == (action, 3, 2)
+        assert (notes["action"], notes["rows"], notes["rows_with"]) == (action, 6, 2)
         assert notes["dropped"] == 3 - rows and manifest.rejects.get("personal_data", 0) == 3 - rows
-        assert "| imported questions and answers | 3 | 2 |" in card
+        assert "| imported texts | 6 | 2 |" in card
         assert notes["found"] == found
     if action in ("redact", "drop"):
         # Nothing that was written holds the values.

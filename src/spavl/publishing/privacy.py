@@ -19,7 +19,7 @@ _TEXTS = {
     "questions": "questions",
     "responses": "answers and their reasoning",
     "verdicts": "the guard's words",
-    "dataset": "imported questions and answers",
+    "dataset": "imported texts",
 }
 # The stages that search images. Images of an imported data set are searched as it is imported.
 _SEARCHES_IMAGES: Mapping[str, Callable[[Manifest], DownloadsNotes | DatasetNotes]] = {
@@ -46,6 +46,14 @@ class PrivacyRow(JsonRecord):
     dropped: int
     # Finds by kind.
     found: Mapping[str, int]
+
+    def told(self) -> str:
+        """The row as one line of a terminal."""
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in self.found.items())
+        told = f"{self.what}: in {self.with_finds:,} of {self.searched:,}"
+        if not self.with_finds:
+            return told
+        return f"{told}{f' ({kinds})' if kinds else ''}, {DONE[self.action]}"
 
 
 class MeasuredRate(NamedTuple):
@@ -132,6 +140,7 @@ def privacy_lines(rows: Sequence[PrivacyRow]) -> Iterator[str]:
     if searched - {FACES}:
         kinds = ", ".join(KINDS)
         yield f"Personal data is found by rules and check digits ({kinds}). Measured errors: {_in_words(TEXT_RATES)}."
+    if searched - {FACES, WORDS, _TEXTS["dataset"]}:
         yield "What the models wrote before it was filtered is in the ledger of the run, which is not published."
     yield (
         "Not looked for: names, voices, tattoos, number plates, faces smaller than 1 % of an image, birthdays, and "

@@ -39,7 +39,7 @@ class PrivacyConfig(Settings):
 
     def depends_on(self, spec: StageSpec[Any]) -> list[object]:
         """What the rows of a stage depend on beside its own settings; nothing if no text is filtered."""
-        return [[self.texts, VERSION]] if spec.texts and self.texts != "keep" else []
+        return [[self.texts, VERSION, spec.texts]] if spec.texts and self.texts != "keep" else []
 
 
 KEEP_TEXTS = PrivacyConfig()

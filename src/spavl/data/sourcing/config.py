@@ -13,7 +13,7 @@ SPEC = StageSpec(
     does="lists candidate images for each leaf",
     files=("source", "search_model"),
     rows_refer_to_files=True,
-    texts=("caption",),
+    texts=("caption", "license"),
     keeps_rows=True,
     version=3,
 )

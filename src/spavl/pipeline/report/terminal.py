@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from spavl.pipeline.report.run_summary import RateSet, RunSummary
-from spavl.publishing.privacy import DONE, PrivacyRow
 from spavl.records import CurvePoint
 from spavl.statistics import Estimate
 from spavl.store import RunFolder
@@ -46,7 +45,7 @@ def lines(summary: RunSummary) -> Iterator[str]:
         yield f"  {'rejected unsafe':<18}{_cell(summary.dataset.rejected_unsafe)}"
         yield f"  {'chosen unsafe':<18}{_cell(summary.dataset.chosen_unsafe)}"
     for row in summary.privacy or ():
-        yield from wrapped_lines(f"{'personal data':<20}{_privacy(row)}", " " * 20)
+        yield from wrapped_lines(f"{'personal data':<20}{row.told()}", " " * 20)
     if order := summary.reward_model_in_order:
         for name, share in (("taught", order.taught), ("held-out", order.held_out)):
             if share:
@@ -60,14 +59,6 @@ def lines(summary: RunSummary) -> Iterator[str]:
         yield from wrapped_lines(f"warning: {warning}")
     yield ""
     yield from _cost(summary)
-
-
-def _privacy(row: PrivacyRow) -> str:
-    kinds = ", ".join(f"{kind} {number:,}" for kind, number in row.found.items())
-    told = f"{row.what}: in {row.with_finds:,} of {row.searched:,}"
-    if not row.with_finds:
-        return f"{told}"
-    return f"{told}{f' ({kinds})' if kinds else ''}, {DONE[row.action]}"
 
 
 def _rates(title: str, rates: RateSet) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -33,6 +33,7 @@ from spavl.publishing.importing.sources import (
     rows_of,
     unread_of,
 )
+from spavl.publishing.privacy import PrivacyRow, privacy_rows
 from spavl.records import (
     Category,
     Image,
@@ -61,6 +62,8 @@ class ImportResult(NamedTuple):
     leaks: list[Leak]
     # The number of questions asked in two splits about different images.
     repeated: int
+    # What was looked for to protect persons, in texts and images.
+    personal_data: Sequence[PrivacyRow]
 
 
 def bring_in(
@@ -108,11 +111,12 @@ def bring_in(
             notes = notes.model_copy(update={"personal_data": found})
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
-        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], RunModels(), OwnPrompts(), None)
+        manifests = [done for stage in _STAGES if (done := run.manifest(stage))]
+        write_card(run, manifests, RunModels(), OwnPrompts(), None)
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
-        return ImportResult(dict(rows + tests), rejects, leaks, len(repeated))
+        return ImportResult(dict(rows + tests), rejects, leaks, len(repeated), privacy_rows(manifests))
 
 
 def holds(out: Path, origin: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from spavl.data.dataset.published import IMAGE_NAME
 from spavl.data.downloads.config import DownloadsConfig
@@ -97,7 +98,7 @@ class ImportedData:
             leaf=image.leaf,
             blob=image.blob,
             image_id=image.id,
-            question_id=content_hash(["Question", image.id, question])[:32],
+            question_id=_question_id(image.id, question),
             preference_id="",
             kind=fact.kind if fact else literal_or_none(row.more.get("kind"), QuestionKind) or "unknown",
             harmful=harmful if isinstance(harmful := row.more.get("harmful"), bool) else None,
@@ -112,13 +113,28 @@ class ImportedData:
             self._reject(number, "duplicate")
             return None
         self._seen.add(sample.id)
-        clean = self._texts.clean(sample, "question", "chosen", "rejected")
+        clean = self._clean_sample(number, sample)
         if clean is None:
-            self._reject(number, PERSONAL_DATA)
             return None
         said = self._texts.facts(facts_of(clean, fact, row))
         if said.reasons or said.chosen_label or said.rejected_label:
             self.published.append(said)
+        return clean
+
+    def _clean_sample(self, number: int, sample: Sample) -> Sample | None:
+        """The sample as it may be stored; None if it is left out, too because it equals an earlier one by now."""
+        named = ("question", "chosen", "rejected", "chosen_model", "rejected_model")
+        clean = self._texts.clean(sample, *named)
+        if clean is None:
+            self._reject(number, PERSONAL_DATA)
+            return None
+        if clean == sample:
+            return clean
+        clean = replace(clean, question_id=_question_id(clean.image_id, clean.question))
+        if clean.id in self._seen:
+            self._reject(number, "duplicate")
+            return None
+        self._seen.add(clean.id)
         return clean
 
     def without(self, leaking: dict[str, str], samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -154,8 +170,10 @@ class ImportedData:
     def _new_image(self, row: ImportedRow, look: ImportedImage, split: Split) -> Image:
         name = str(row.more.get("image_name") or "")
         known = self._meta.images.get(name, {})
-        raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
-        category = self._classes.leaf(raw)
+        raw = [str(row.more.get(key) or known.get(key) or "") for key in _CLASSES]
+        said = known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
+        caption, license_, *raw = self._texts.texts(str(said), str(row.more.get("image_license") or UNKNOWN), *raw)
+        category = self._classes.leaf(tuple(raw))
         return Image(
             category_id=category.id,
             leaf=category.leaf,
@@ -165,10 +183,8 @@ class ImportedData:
             height=look.height,
             phash=look.phash,
             source=str(known.get("url") or row.more.get("image_source") or f"{self._name}/{name}"),
-            license=str(row.more.get("image_license") or UNKNOWN),
-            caption=self._texts.text(
-                str(known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or "")
-            ),
+            license=license_,
+            caption=caption,
             subject=None,
             harmful=True,
             decisions=(f"{IMAGE_NAME}{name}",) if name else (),
@@ -192,13 +208,23 @@ class ImportedData:
             call="",
             tries=0,
         )
-        if question.id in self.questions:
+        if question.id in self._seen:
             self._reject(number, "duplicate")
-        elif clean := self._texts.clean(question, "text"):
+            return
+        self._seen.add(question.id)
+        clean = self._texts.clean(question, "text")
+        if clean is None:
+            self._reject(number, PERSONAL_DATA)
+        elif clean.id in self.questions:
+            self._reject(number, "duplicate")
+        else:
             self.amid += row.is_amid
             self.questions[clean.id] = clean
-        else:
-            self._reject(number, PERSONAL_DATA)
+            self._seen.add(clean.id)
+
+
+def _question_id(image_id: str, question: str) -> str:
+    return content_hash(["Question", image_id, question])[:32]
 
 
 def _luck(blob: str) -> float:

@@ -1,6 +1,7 @@
 """Personal data in the texts of an imported data set: counted, removed, or a reason to leave a row out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -26,27 +27,29 @@ class ImportedTexts:
         """The record with these fields filtered; None if it has to be left out."""
         if self._action == "keep":
             return record
-        filtered = {name: filter_text(getattr(record, name)) for name in names}
+        texts, found = self._searched([getattr(record, name) for name in names])
+        if found and self._action == "drop":
+            self._dropped += 1
+            return None
+        return replace(record, **dict(zip(names, texts, strict=True))) if found else record
+
+    def texts(self, *texts: str) -> tuple[str, ...]:
+        """Texts of one row that is never left out, such as an image's caption and license: `drop` redacts them."""
+        return texts if self._action == "keep" else self._searched(texts)[0]
+
+    def facts(self, said: PublishedFacts) -> PublishedFacts:
+        return replace(said, reasons=self.texts(*said.reasons)) if said.reasons else said
+
+    def _searched(self, texts: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
+        """The texts of one row as they may be stored, and what was found in them, which is counted."""
+        filtered = [filter_text(text) for text in texts]
         found = Counter[str]()
-        for each in filtered.values():
+        for each in filtered:
             found += each.found
         self._rows += 1
         self._rows_with += bool(found)
         self._found += found
-        if not found or self._action == "count":
-            return record
-        if self._action == "drop":
-            self._dropped += 1
-            return None
-        changed = {name: each.text for name, each in filtered.items() if each.found}
-        return replace(record, **changed)
-
-    def text(self, text: str) -> str:
-        """A text for which no row is left out, such as a caption."""
-        return filter_text(text).text if self._action in ("redact", "drop") else text
-
-    def facts(self, said: PublishedFacts) -> PublishedFacts:
-        return replace(said, reasons=tuple(map(self.text, said.reasons)))
+        return tuple(texts) if self._action == "count" else tuple(each.text for each in filtered), found
 
     def notes(self) -> PersonalDataNotes | None:
         if self._action == "keep":

@@ -169,10 +169,12 @@ def test_rows_that_refer_to_a_changed_row_follow_it() -> None:
     twin = filled(Question, text=first.text, twin_of=first.id, neighbour_of=None)
     other = filled(Question, text="Who is there?", twin_of=None, neighbour_of=first.id)
     told = [Reject(parent_id="x", reason="repeats", detail=f"easy: ask {EMAIL}")]
-    rows, rejects = filter_rows(PrivacyConfig(texts="redact"), SPEC, "p", [first, twin, other], told)
+    rows, rejects, found = filter_rows(PrivacyConfig(texts="redact"), SPEC, "p", [first, twin, other], told)
     assert [row.text for row in rows] == ["Who is [email removed] there?"] * 2 + ["Who is there?"]
     assert rows[1].twin_of == rows[2].neighbour_of == rows[0].id != first.id
     assert rejects[0].detail == "easy: ask [email removed]"
-    rows, rejects = filter_rows(PrivacyConfig(texts="drop"), SPEC, "p", [first, twin, other], [])
+    assert found is not None and (found.rows_with, found.found) == (2, {"email": 2})
+    rows, rejects, found = filter_rows(PrivacyConfig(texts="drop"), SPEC, "p", [first, twin, other], [])
     assert rows == [] and {each.reason for each in rejects} == {"personal_data"}
-    assert filter_rows(PrivacyConfig(), SPEC, "p", [first], told) == ([first], told)
+    assert found is not None and (found.rows_with, found.dropped) == (3, 3)
+    assert filter_rows(PrivacyConfig(), SPEC, "p", [first], told) == ([first], told, None)

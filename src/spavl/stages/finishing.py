@@ -65,7 +65,9 @@ def finish(
     rejects = Counter(reject.reason for reject in journal.rejects())
     run.ledger.seal(spec.stage)
     notes = conclude()
-    if found := personal_data_notes(context.privacy, spec, journal.rows(spec.writes), journal.rejects()):
+    # A stage that filters what it reads itself says what it found there.
+    found = notes.personal_data or personal_data_notes(context.privacy, spec, journal.told())
+    if found:
         notes = notes.model_copy(update={"personal_data": found})
     if total and not run.count(spec.stage, spec.writes):
         raise no_rows(spec.stage, total, rejects)

@@ -1,10 +1,9 @@
 """Personal data in the texts that a stage writes: counted, removed, or a reason to reject a row."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -12,7 +11,7 @@ from spavl.config import Settings
 from spavl.records import Record, Reject
 from spavl.stages.notes import PersonalDataNotes, TextAction
 from spavl.stages.spec import StageSpec
-from spavl.text.personal_data import VERSION, find_personal_data, redact, removed_in, require_libraries
+from spavl.text.personal_data import VERSION, find_personal_data, redact, require_libraries
 
 R = TypeVar("R", bound=Record)
 
@@ -22,7 +21,6 @@ SETTING = "privacy.texts"
 _REFERENCES = ("twin_of", "neighbour_of")
 # Bounds the time of texts that are made to need one more each time.
 _ROUNDS = 8
-_COUNTED = re.compile(r"(\w+) (\d+)")
 
 
 class PrivacyConfig(Settings):
@@ -73,14 +71,23 @@ def reject_personal(parent_id: str, found: Mapping[str, int]) -> Reject:
     )
 
 
+class FilteredRows(NamedTuple, Generic[R]):
+    """The rows and rejects of one input as they may be stored, and what was found; None if nothing was looked for."""
+
+    rows: Sequence[R]
+    rejects: Sequence[Reject]
+    found: PersonalDataNotes | None = None
+
+
 def filter_rows(
     config: PrivacyConfig, spec: StageSpec[R], parent_id: str, rows: Sequence[R], rejects: Sequence[Reject]
-) -> tuple[Sequence[R], Sequence[Reject]]:
-    """The rows and rejects of one input as they may be stored."""
-    if not spec.texts or config.texts not in ("redact", "drop"):
-        return rows, rejects
+) -> FilteredRows[R]:
+    if not spec.texts or config.texts == "keep":
+        return FilteredRows(rows, rejects)
+    removes = config.texts in ("redact", "drop")
     kept: list[R] = []
-    refused = [replace(each, detail=filter_text(each.detail).text) for each in rejects]
+    refused = [replace(each, detail=filter_text(each.detail).text) for each in rejects] if removes else [*rejects]
+    total, with_finds = Counter[str](), 0
     # The new id of each row; None if it is rejected, and so are the rows that refer to it.
     ids: dict[str, str | None] = {}
     for row in rows:
@@ -88,16 +95,22 @@ def filter_rows(
         found = Counter[str]()
         for each in filtered.values():
             found += each.found
+        total += found
+        with_finds += bool(found)
+        if not removes:
+            kept.append(row)
+            continue
         references = _references(row, ids)
         if None in references.values() or (found and config.texts == "drop" and not spec.keeps_rows):
             ids[row.id] = None
+            with_finds += not found
             refused.append(reject_personal(parent_id, found))
             continue
         changed: dict[str, Any] = {name: each.text for name, each in filtered.items() if each.found}
         clean = replace(row, **changed, **references) if changed or references else row
         ids[row.id] = clean.id
         kept.append(clean)
-    return kept, refused
+    return FilteredRows(kept, refused, _notes(config, len(rows), with_finds, len(rows) - len(kept), total))
 
 
 def _references(row: Record, ids: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -107,29 +120,20 @@ def _references(row: Record, ids: Mapping[str, str | None]) -> dict[str, str | N
 
 
 def personal_data_notes(
-    config: PrivacyConfig, spec: StageSpec[R], rows: Iterable[R], rejects: Iterable[Reject]
+    config: PrivacyConfig, spec: StageSpec[Any], told: Iterable[Mapping[str, Any]]
 ) -> PersonalDataNotes | None:
-    """What the stored rows and rejects say; it is the same after an interruption."""
+    """The sum of what was found in each input, as the journal holds it; it is the same after an interruption."""
     if not spec.texts or config.texts == "keep":
         return None
-    found: Counter[str] = Counter()
-    searched = with_finds = dropped = 0
-    for row in rows:
-        own: Counter[str] = Counter()
-        for name in spec.texts:
-            text = getattr(row, name)
-            own += filter_text(text).found if config.texts == "count" else removed_in(text)
-        searched += 1
-        with_finds += bool(own)
-        found += own
-    for each in rejects:
-        if each.reason == PERSONAL_DATA:
-            dropped += 1
-            found += Counter({kind: int(number) for kind, number in _COUNTED.findall(each.detail)})
-    return PersonalDataNotes(
-        action=config.texts,
-        rows=searched + dropped,
-        rows_with=with_finds + dropped,
-        dropped=dropped,
-        found=dict(sorted(found.items())),
-    )
+    found, rows, rows_with, dropped = Counter[str](), 0, 0, 0
+    for each in map(PersonalDataNotes.model_validate, told):
+        found.update(each.found)
+        rows, rows_with, dropped = rows + each.rows, rows_with + each.rows_with, dropped + each.dropped
+    return _notes(config, rows, rows_with, dropped, found)
+
+
+def _notes(
+    config: PrivacyConfig, rows: int, rows_with: int, dropped: int, found: Mapping[str, int]
+) -> PersonalDataNotes:
+    kinds = dict(sorted(found.items()))
+    return PersonalDataNotes(action=config.texts, rows=rows, rows_with=rows_with, dropped=dropped, found=kinds)

@@ -133,5 +133,5 @@ class _StreamsRun(Generic[C, In, Out]):
 
     def _write(self, given: StreamInput[In], result: RowResult[Out]) -> None:
         key = given.record.id
-        rows, rejects = filter_rows(self._context.privacy, self._spec, key, result.rows, result.rejects)
-        self._journal.add(given.position, key, rows, rejects)
+        rows, rejects, found = filter_rows(self._context.privacy, self._spec, key, result.rows, result.rejects)
+        self._journal.add(given.position, key, rows, rejects, found.as_json() if found else None)

@@ -2,9 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from spavl.records import Record, Reject, canonical_json
 from spavl.store.files import disk_faults
@@ -29,11 +29,14 @@ class Journal:
             "CREATE TABLE IF NOT EXISTS done (position INTEGER PRIMARY KEY, key TEXT, rows TEXT, rejects TEXT)"
         )
         database.execute("CREATE TABLE IF NOT EXISTS answered (lane INTEGER, model TEXT, PRIMARY KEY (lane, model))")
+        # What was found in the texts of an input, as JSON.
+        database.execute("CREATE TABLE IF NOT EXISTS told (position INTEGER PRIMARY KEY, found TEXT)")
         if database.execute("SELECT fingerprint FROM about").fetchone() != (fingerprint,):
             with database:
                 database.execute("DELETE FROM about")
                 database.execute("DELETE FROM done")
                 database.execute("DELETE FROM answered")
+                database.execute("DELETE FROM told")
                 database.execute("INSERT INTO about VALUES (?)", (fingerprint,))
         return database
 
@@ -64,10 +67,24 @@ class Journal:
             if number >= len(done) or not done[number]:
                 yield first + number * step, given
 
-    def add(self, position: int, key: str, rows: Sequence[Record], rejects: Sequence[Reject]) -> None:
+    def add(
+        self,
+        position: int,
+        key: str,
+        rows: Sequence[Record],
+        rejects: Sequence[Reject],
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
         spelled = [canonical_json([record.fields() for record in records]) for records in (rows, rejects)]
         with disk_faults(self._path), self._database:
             self._database.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (position, key, *spelled))
+            if told is not None:
+                self._database.execute("INSERT OR REPLACE INTO told VALUES (?, ?)", (position, canonical_json(told)))
+
+    def told(self) -> Iterator[dict[str, Any]]:
+        """What was told of each input beside its rows."""
+        for (text,) in self._database.execute("SELECT found FROM told ORDER BY position"):
+            yield json.loads(text)
 
     def rows(self, kind: type[R]) -> Iterator[R]:
         """All rows in the order of their inputs, not in the order in which they were finished."""

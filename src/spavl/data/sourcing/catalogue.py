@@ -6,9 +6,12 @@ from itertools import chain, combinations, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from spavl.data.sourcing.config import SPEC
 from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry
 from spavl.data.sourcing.shards import Look, SourceShard
 from spavl.records import content_hash
+from spavl.stages.notes import PersonalDataNotes, TextAction
+from spavl.stages.privacy import KEEP_TEXTS, PrivacyConfig, filter_text
 from spavl.store.files import disk_faults, state_of
 from spavl.store.sqlite import connect
 from spavl.terminal.progress import Screen
@@ -20,6 +23,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS files (source TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
     "CREATE TABLE IF NOT EXISTS vectors (maker TEXT, id INTEGER, vector BLOB, reason TEXT, PRIMARY KEY (maker, id))",
+    "CREATE TABLE IF NOT EXISTS finds (id INTEGER, kind TEXT, number INTEGER)",
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
 )
 _ROWS_AT_ONCE = 4096
@@ -42,13 +46,23 @@ class Catalogue:
         self.database = connect(path)
         for table in _TABLES:
             self.database.execute(table)
+        # Captions that were stored under another `privacy.texts` must not stay in the free pages of the file.
+        self.database.execute("PRAGMA secure_delete=ON")
 
-    def build(self, shards: Sequence[SourceShard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
+    def build(
+        self,
+        shards: Sequence[SourceShard],
+        limits: RowLimits,
+        screen: Screen,
+        look: Look = state_of,
+        privacy: PrivacyConfig = KEEP_TEXTS,
+    ) -> None:
         """Add the shards that are not in the catalogue yet. If a known shard was changed or removed, rebuild it all.
 
-        `look` returns the state of a file or folder.
+        `look` returns the state of a file or folder. Captions and licenses are filtered before they are stored.
         """
-        states = {content_hash([str(shard.path), shard.state(look), limits]): shard for shard in shards}
+        filtered = privacy.depends_on(SPEC)
+        states = {content_hash([str(shard.path), shard.state(look), limits, *filtered]): shard for shard in shards}
         known = {state for (state,) in self.database.execute("SELECT state FROM shards")}
         if not known <= states.keys():
             self.clear()
@@ -56,16 +70,16 @@ class Catalogue:
         with screen.bar("catalogue", len(states), len(known), unit="shards") as bar:
             for state, shard in states.items():
                 if state not in known:
-                    self._take_in(state, shard.entries(limits))
+                    self._take_in(state, shard.entries(limits), privacy.texts)
                     bar.advance()
 
     def clear(self) -> None:
         with disk_faults(self.path), self.database:
-            for table in ("shards", "entries", "files", "skipped", "vectors"):
+            for table in ("shards", "entries", "files", "skipped", "vectors", "finds"):
                 self.database.execute(f"DELETE FROM {table}")
             self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
-    def _take_in(self, state: str, found: Iterator[SourceEntry | SkippedEntry]) -> None:
+    def _take_in(self, state: str, found: Iterator[SourceEntry | SkippedEntry], texts: TextAction = "keep") -> None:
         """Add a shard in one transaction, so that an interruption leaves no shard half added."""
         (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
         with disk_faults(self.path), self.database as database:
@@ -73,6 +87,8 @@ class Catalogue:
                 entries = [row for row in rows if isinstance(row, SourceEntry) and self._is_new(row)]
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
+                if texts != "keep":
+                    numbered = [(k, self._filtered(k, row, texts)) for k, row in numbered]
                 database.executemany(
                     "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
                 )
@@ -84,6 +100,23 @@ class Catalogue:
                     "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, SkippedEntry)]
                 )
             database.execute("INSERT INTO shards VALUES (?)", (state,))
+
+    def _filtered(self, number: int, entry: SourceEntry, texts: TextAction) -> SourceEntry:
+        """The entry as it may be stored. What was found in it is counted."""
+        caption, license_ = filter_text(entry.caption), filter_text(entry.license)
+        if not (found := caption.found + license_.found):
+            return entry
+        rows = [(number, kind, times) for kind, times in found.items()]
+        self.database.executemany("INSERT INTO finds VALUES (?, ?, ?)", rows)
+        return entry if texts == "count" else entry._replace(caption=caption.text, license=license_.text)
+
+    def personal_data(self, texts: TextAction) -> PersonalDataNotes | None:
+        """What was found in the captions and licenses of the source; None if it was not looked for."""
+        if texts == "keep":
+            return None
+        (rows_with,) = self.database.execute("SELECT COUNT(DISTINCT id) FROM finds").fetchone()
+        found = dict(self.database.execute("SELECT kind, SUM(number) FROM finds GROUP BY kind ORDER BY kind"))
+        return PersonalDataNotes(action=texts, rows=self.count(), rows_with=rows_with, dropped=0, found=found)
 
     def _is_new(self, entry: SourceEntry) -> bool:
         """False if the file is already listed. Tables are read before loose images, as they hold more metadata."""

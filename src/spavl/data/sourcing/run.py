@@ -34,7 +34,9 @@ async def run(context: StageContext[SourcingConfig]) -> Manifest:
         return await _list(context, source, categories, SourcingNotes(revision=revision, packed_on_hub=packed))
     folder = context.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
-        searched = await source.build_index(catalogue, context.settings, folder, context.screen, context.run.state_of)
+        searched = await source.build_index(
+            catalogue, context.settings, folder, context.screen, context.run.state_of, context.privacy
+        )
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             context.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
@@ -44,6 +46,7 @@ async def run(context: StageContext[SourcingConfig]) -> Manifest:
             images_in_source=catalogue.count(),
             left_out=left_out,
             search_model=searched.model or None,
+            personal_data=catalogue.personal_data(context.privacy.texts),
         )
         return await _list(context, searched, categories, notes)
 

@@ -18,6 +18,8 @@ from spavl.errors import ConfigError
 from spavl.miniature import world
 from spavl.records import Candidate, Category
 from spavl.store.files import files_under, folder_name, leads_outside
+from spavl.stages.privacy import PrivacyConfig
+from spavl.store.files import folder_name, leads_outside
 from spavl.terminal.progress import Screen
 
 _THEN = f"give miniature, one folder of images a leaf, files of {', '.join(READABLE)}, or images beside captions"
@@ -138,9 +140,15 @@ class UnsortedSource:
         self._path, self._shards = path, shards
 
     async def build_index(
-        self, catalogue: Catalogue, settings: SourcingConfig, folder: Path, screen: Screen, look: Look
+        self,
+        catalogue: Catalogue,
+        settings: SourcingConfig,
+        folder: Path,
+        screen: Screen,
+        look: Look,
+        privacy: PrivacyConfig,
     ) -> SearchedSource:
-        catalogue.build(self._shards, RowLimits(settings.max_unsafe, settings.min_side), screen, look)
+        catalogue.build(self._shards, RowLimits(settings.max_unsafe, settings.min_side), screen, look, privacy)
         search: Search = catalogue
         if settings.search_by != "words":
             search = meaning = EmbeddingSearch(catalogue, folder, settings)

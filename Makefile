@@ -16,7 +16,11 @@ export DO_NOT_TRACK = 1
 demo test test-slow bench interop foreign reality reality-quick: export HF_HUB_OFFLINE = 1
 
 help: ## show this list
-	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+: .*## / { line = sprintf("  make %-13s", $$1); count = split($$2, words, " "); \
+	  for (k = 1; k <= count; k++) { \
+	    if (length(line) + 1 + length(words[k]) > 80) { print line; line = sprintf("%20s", "") } \
+	    line = line " " words[k] } \
+	  print line }' $(MAKEFILE_LIST)
 
 demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
@@ -35,7 +39,7 @@ test-slow: $(INSTALLED) ## the tests that take minutes
 # Each in a venv of its own: they ask for older libraries than spavl, and than each other.
 VENVS := llamafactory ms-swift serving
 
-interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports in LLaMA-Factory and ms-swift, build against transformers serve (once 10 minutes and 5.5 GB)
+interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports in LLaMA-Factory and ms-swift, build against transformers serve (once 5.3 GB and up to half an hour)
 	$(BIN)/pytest --durations=10 -m interop
 
 # What writes the files that are read: libraries that the rest does without, or in older versions.

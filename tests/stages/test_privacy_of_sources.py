@@ -1,4 +1,4 @@
-"""Personal data in what a source says: found in captions and licenses, and kept nowhere in the run folder."""
+"""Personal data in what a source or a judge says: counted once, and kept nowhere in the run folder."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from spavl.data.sourcing.catalogue import Catalogue
 from spavl.data.sourcing.readers.entry import RowLimits
 from spavl.data.sourcing.shards import shards_of
+from spavl.errors import GateError
 from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, Image
@@ -16,6 +17,7 @@ from spavl.stages.privacy import PrivacyConfig
 from spavl.terminal.progress import Screen
 from tests.stages.test_privacy import notes_of, rows_of, settings
 from tests.support.images import encoded, photo
+from tests.support.servers import ChatServer
 
 pytest.importorskip("phonenumbers")
 EMAIL = "jane.roe301@posteo.de"
@@ -81,3 +83,17 @@ def test_a_catalogue_that_was_filtered_otherwise_is_made_anew(tmp_path: Path) ->
         assert (len(found), catalogue.count()) == (2 if texts == "keep" else 0, 4)
         catalogue.close()
     assert not in_files(tmp_path / "index")
+
+
+def test_what_a_judge_or_model_said_is_quoted_without_what_was_removed(tmp_path: Path) -> None:
+    """A guard whose words cannot be parsed was quoted on the terminal, in the notes and on the card."""
+    for action, is_shown in (("keep", True), ("redact", False)):
+        with ChatServer(lambda body: f"How would {EMAIL} know?") as server:
+            own = settings(tmp_path, server.url, action)
+            with pytest.raises(GateError, match="canaries") as told:
+                own["verdicts"]["canaries"] = "stop"
+                asyncio.run(
+                    run_build(read_config(own, {}, "the test"), tmp_path / action, "verdicts", Screen(quiet=True))
+                )
+        assert (EMAIL in str(told.value)) == is_shown
+        assert ("[email removed]" in str(told.value)) != is_shown

@@ -1,6 +1,7 @@
 """Asks the judges of a stage the canaries, before anything else is asked or paid."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from spavl.errors import GateError
@@ -78,4 +79,6 @@ async def _ask(context: StageContext[Any], canaries: Mapping[str, Sequence[Canar
         then = "type the same command again: finished calls are kept"
         what = f"the canaries could not be judged, because a server failed: {error.reason}"
         raise GateError(what, where=", ".join(canaries), then=then) from None
-    return results
+    # The terminal, the notes and the card quote what a judge said.
+    shown = context.privacy.shown
+    return [replace(result, said=shown(result.said), raw=shown(result.raw)) for result in results]

@@ -17,7 +17,7 @@ SPEC = StageSpec(
     max_failed_fraction=0.5,
     seconds_before_retry=30,
     outside=True,
-    version=7,
+    version=8,
 )
 
 

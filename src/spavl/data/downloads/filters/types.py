@@ -25,6 +25,11 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    def meets(self, other: "Box") -> bool:
+        """Whether the two share any pixel."""
+        is_beside = self.right <= other.left or other.right <= self.left
+        return not (is_beside or self.bottom <= other.top or other.bottom <= self.top)
+
     def with_margin(self, share: float, size: tuple[int, int]) -> "Box":
         """Larger on each side by a share of the longer side, within an image of this size."""
         more = share * max(self.right - self.left, self.bottom - self.top)

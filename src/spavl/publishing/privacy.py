@@ -47,7 +47,7 @@ class PrivacyRow(JsonRecord):
     # Finds by kind.
     found: Mapping[str, int]
 
-    def told(self) -> str:
+    def as_line(self) -> str:
         """The row as one line of a terminal."""
         kinds = ", ".join(f"{kind} {number:,}" for kind, number in self.found.items())
         told = f"{self.what}: in {self.with_finds:,} of {self.searched:,}"
@@ -73,7 +73,10 @@ FACE_RATES = (
     MeasuredRate("photographs of people without a find", 2, 156),
     MeasuredRate("photographs without people with one", 11, 566),
 )
-WORD_RATES = (MeasuredRate("photographs without personal data with a find", 0, 340),)
+WORD_RATES = (
+    MeasuredRate("photographs without personal data with a find", 0, 340),
+    MeasuredRate("drawn signs missed, of which some were turned, tiny or broken over lines", 10, 27),
+)
 # On documents and captions of Debian packages, and on the examples of phonenumbers and python-stdnum.
 TEXT_RATES = (
     MeasuredRate("captions with a false find", 0, 952),

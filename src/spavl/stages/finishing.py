@@ -66,7 +66,7 @@ def finish(
     run.ledger.seal(spec.stage)
     notes = conclude()
     # A stage that filters what it reads itself says what it found there.
-    found = notes.personal_data or personal_data_notes(context.privacy, spec, journal.told())
+    found = notes.personal_data or personal_data_notes(context.privacy, spec, journal.finds())
     if found:
         notes = notes.model_copy(update={"personal_data": found})
     if total and not run.count(spec.stage, spec.writes):

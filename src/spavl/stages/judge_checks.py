@@ -80,5 +80,5 @@ async def _ask(context: StageContext[Any], canaries: Mapping[str, Sequence[Canar
         what = f"the canaries could not be judged, because a server failed: {error.reason}"
         raise GateError(what, where=", ".join(canaries), then=then) from None
     # The terminal, the notes and the card quote what a judge said.
-    shown = context.privacy.shown
-    return [replace(result, said=shown(result.said), raw=shown(result.raw)) for result in results]
+    filtered = context.privacy.without_finds
+    return [replace(result, said=filtered(result.said), raw=filtered(result.raw)) for result in results]

@@ -39,7 +39,7 @@ class PrivacyConfig(Settings):
         """What the rows of a stage depend on beside its own settings; nothing if no text is filtered."""
         return [[self.texts, VERSION, spec.texts]] if spec.texts and self.texts != "keep" else []
 
-    def shown(self, text: str) -> str:
+    def without_finds(self, text: str) -> str:
         """A text as a message, a log or a card may show it."""
         return filter_text(text).text if self.texts in ("redact", "drop") else text
 

@@ -111,7 +111,7 @@ class _StreamsRun(Generic[C, In, Out]):
             if silent := failures.silent_models():
                 stop_refused(self._context.run, self._spec.stage, stream.name, silent)
             if replies := failures.unreadable_model():
-                stop_unreadable(stream.name, replies._replace(last=self._context.privacy.shown(replies.last)))
+                stop_unreadable(stream.name, replies._replace(last=self._context.privacy.without_finds(replies.last)))
 
     async def _retry_failed(self) -> None:
         failed: list[list[FailedInput[In, Out]]] = [failures.take_failed() for failures in self._failures]

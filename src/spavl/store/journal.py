@@ -81,7 +81,7 @@ class Journal:
             if told is not None:
                 self._database.execute("INSERT OR REPLACE INTO told VALUES (?, ?)", (position, canonical_json(told)))
 
-    def told(self) -> Iterator[dict[str, Any]]:
+    def finds(self) -> Iterator[dict[str, Any]]:
         """What was told of each input beside its rows."""
         for (text,) in self._database.execute("SELECT found FROM told ORDER BY position"):
             yield json.loads(text)

@@ -55,7 +55,7 @@ def _import(options: argparse.Namespace) -> None:
         tell("left out: " + ", ".join(f"{number} {reason}" for reason, number in imported.rejects.items()))
     tell(*(f"  {then}" for then in how_to_use(imported.rejects)))
     for row in imported.personal_data:
-        tell(f"personal data: {row.told()}")
+        tell(f"personal data: {row.as_line()}")
     if imported.leaks and not options.drop_leaks:
         tell(f"warning: {len(imported.leaks)} leaks between splits, such as {imported.leaks[0]}")
         tell(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")

@@ -88,7 +88,7 @@ class Catalogue:
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
                 if texts != "keep":
-                    numbered = [(k, self._filtered(k, row, texts)) for k, row in numbered]
+                    numbered = [(k, self._filter_entry(k, row, texts)) for k, row in numbered]
                 database.executemany(
                     "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
                 )
@@ -101,7 +101,7 @@ class Catalogue:
                 )
             database.execute("INSERT INTO shards VALUES (?)", (state,))
 
-    def _filtered(self, number: int, entry: SourceEntry, texts: TextAction) -> SourceEntry:
+    def _filter_entry(self, number: int, entry: SourceEntry, texts: TextAction) -> SourceEntry:
         """The entry as it may be stored. What was found in it is counted."""
         caption, license_ = filter_text(entry.caption), filter_text(entry.license)
         if not (found := caption.found + license_.found):

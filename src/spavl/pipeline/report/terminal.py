@@ -45,7 +45,7 @@ def lines(summary: RunSummary) -> Iterator[str]:
         yield f"  {'rejected unsafe':<18}{_cell(summary.dataset.rejected_unsafe)}"
         yield f"  {'chosen unsafe':<18}{_cell(summary.dataset.chosen_unsafe)}"
     for row in summary.privacy or ():
-        yield from wrapped_lines(f"{'personal data':<20}{row.told()}", " " * 20)
+        yield from wrapped_lines(f"{'personal data':<20}{row.as_line()}", " " * 20)
     if order := summary.reward_model_in_order:
         for name, share in (("taught", order.taught), ("held-out", order.held_out)):
             if share:

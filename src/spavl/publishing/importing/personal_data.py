@@ -27,7 +27,7 @@ class ImportedTexts:
         """The record with these fields filtered; None if it has to be left out."""
         if self._action == "keep":
             return record
-        texts, found = self._searched([getattr(record, name) for name in names])
+        texts, found = self._search_row([getattr(record, name) for name in names])
         if found and self._action == "drop":
             self._dropped += 1
             return None
@@ -35,12 +35,12 @@ class ImportedTexts:
 
     def texts(self, *texts: str) -> tuple[str, ...]:
         """Texts of one row that is never left out, such as an image's caption and license: `drop` redacts them."""
-        return texts if self._action == "keep" else self._searched(texts)[0]
+        return texts if self._action == "keep" else self._search_row(texts)[0]
 
     def facts(self, said: PublishedFacts) -> PublishedFacts:
         return replace(said, reasons=self.texts(*said.reasons)) if said.reasons else said
 
-    def _searched(self, texts: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
+    def _search_row(self, texts: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
         """The texts of one row as they may be stored, and what was found in them, which is counted."""
         filtered = [filter_text(text) for text in texts]
         found = Counter[str]()

@@ -17,9 +17,8 @@ from spavl.data.sourcing.shards import READABLE, Look, SourceShard, shards_of
 from spavl.errors import ConfigError
 from spavl.miniature import world
 from spavl.records import Candidate, Category
-from spavl.store.files import files_under, folder_name, leads_outside
 from spavl.stages.privacy import PrivacyConfig
-from spavl.store.files import folder_name, leads_outside
+from spavl.store.files import files_under, folder_name, leads_outside
 from spavl.terminal.progress import Screen
 
 _THEN = f"give miniature, one folder of images a leaf, files of {', '.join(READABLE)}, or images beside captions"

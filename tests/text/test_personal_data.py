@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spavl.errors import MissingExtra
 from spavl.stages.privacy import filter_text
-from spavl.text.personal_data import Find, find_personal_data, redact, removed_in, require_libraries
+from spavl.text.personal_data import Find, find_personal_data, redact, require_libraries
 from spavl.text.personal_data.numbers import _IDS, _check
 
 phonenumbers = pytest.importorskip("phonenumbers")
@@ -174,7 +174,6 @@ def test_a_removed_value_is_gone_and_the_rest_is_not() -> None:
     text = "Ask jane.doe@univ-lyon.fr or (212) 736-5000; card 4539 1488 0343 6467."
     clean = redact(text, find_personal_data(text))
     assert clean == "Ask [email removed] or [phone removed]; card [card removed]."
-    assert removed_in(clean) == {"email": 1, "phone": 1, "card": 1}
     assert find_personal_data(clean) == []
 
 

@@ -12,8 +12,7 @@ from spavl.text.personal_data.find import (
     Kind,
     find_personal_data,
     redact,
-    removed_in,
     require_libraries,
 )
 
-__all__ = ["KINDS", "VERSION", "Find", "Kind", "find_personal_data", "redact", "removed_in", "require_libraries"]
+__all__ = ["KINDS", "VERSION", "Find", "Kind", "find_personal_data", "redact", "require_libraries"]

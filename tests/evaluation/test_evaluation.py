@@ -357,6 +357,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
     assert results.calls.made_again == 0 and results.calls.calls == whole + CANARIES
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     _killed_and_finished(tmp_path, items=400, kills=2)
 

@@ -78,6 +78,7 @@ def test_faces_of_an_imported_set_are_kept_counted_covered_or_left_out(
         assert face[200:4000] not in held, "the uncovered photograph is somewhere in the run"
 
 
+@pytest.mark.slow
 def test_an_image_with_personal_data_in_its_words_is_left_out(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["data", "import", str(source), "--out", str(out), "--personal-words", "drop"]) == 0

@@ -1,6 +1,7 @@
 """Personal data in texts: what is found in whatever spelling, and what only looks like it."""
 
 import re
+from importlib.resources import files
 
 import pytest
 from hypothesis import example, given
@@ -10,6 +11,7 @@ from spavl.errors import MissingExtra
 from spavl.stages.privacy import filter_text
 from spavl.text.personal_data import Find, find_personal_data, redact, require_libraries
 from spavl.text.personal_data.numbers import _IDS, _check
+from spavl.text.personal_data.top_level_domains import TOP_LEVEL_DOMAINS
 
 phonenumbers = pytest.importorskip("phonenumbers")
 # Numbers with right check digits that the libraries' own documents print, or that are made here; they are nobody's.
@@ -237,3 +239,9 @@ def test_finds_are_in_order_apart_and_inside_the_text(text: str) -> None:
 def test_nothing_is_left_in_a_filtered_text(text: str) -> None:
     """What stood beside a value may be one itself after that value is gone."""
     assert find_personal_data(filter_text(text).text) == []
+
+
+def test_the_ends_of_domains_are_those_of_ianas_list() -> None:
+    """A copy of the list comes with hypothesis."""
+    listed = files("hypothesis.vendor").joinpath("tlds-alpha-by-domain.txt").read_text().lower().split("\n")[1:]
+    assert {name for name in listed if name and not name.startswith("xn--")} == set(TOP_LEVEL_DOMAINS)

@@ -174,6 +174,19 @@ def files_under(folder: Path) -> Iterator[os.DirEntry[str]]:
         yield from (entry for entry in entries if entry.is_file())
 
 
+def all_files(folder: Path) -> list[Path]:
+    """The files in a folder, its subfolders and linked folders, in order. A link to a folder above is not followed."""
+    found = list[Path]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        above = {each.resolve() for each in (here, *here.parents)}
+        folders[:] = [
+            name for name in folders if not (here / name).is_symlink() or (here / name).resolve() not in above
+        ]
+        found += [file for name in names if (file := here / name).is_file()]
+    return sorted(found)
+
+
 def leads_outside(file: os.DirEntry[str], inside: Path) -> bool:
     """Whether a file is a link to a place outside of `inside`. Only links are resolved."""
     return file.is_symlink() and not Path(file.path).resolve().is_relative_to(inside)

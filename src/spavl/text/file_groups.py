@@ -7,20 +7,10 @@ from collections.abc import Iterable
 # Files that `datasets` writes beside tables, about them.
 ABOUT_TABLES = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 # Endings of tables in formats that are not read.
-OTHER_TABLES: tuple[str, ...] = (
-    ".pq",
-    ".feather",
-    ".ipc",
-    ".orc",
-    ".avro",
-    ".lance",
-    ".tfrecord",
-    ".h5",
-    ".hdf5",
-    ".pkl",
-    ".pickle",
+OTHER_TABLES = (
+    *(".pq", ".feather", ".ipc", ".orc", ".avro", ".lance", ".tfrecord", ".h5", ".hdf5", ".pkl", ".pickle"),
+    *(".sqlite", ".sqlite3", ".db", ".duckdb", ".mdb", ".xlsx", ".xls", ".ods"),
 )
-OTHER_TABLES += (".sqlite", ".sqlite3", ".db", ".duckdb", ".mdb", ".xlsx", ".xls", ".ods")
 # The number of a shard, as in train-00000-of-00002.parquet.
 _NUMBER = re.compile(r"-\d+(-of-\d+)?(?=\.[^/]*$)")
 

@@ -1,7 +1,6 @@
 """Reads training data for an audit: each image and question of a run or of a folder of tables."""
 
 import functools
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files.row_files import AllBytes, BenchmarkRow, rows
 from spavl.records import Sample
 from spavl.store import RunFolder
-from spavl.store.files import RUN_FILE
+from spavl.store.files import RUN_FILE, all_files
 from spavl.text.file_groups import ABOUT_TABLES, by_likes
 
 _GET = "give a run of spavl, or a folder of Parquet, Arrow, JSON or CSV files with the columns image and question"
@@ -75,7 +74,7 @@ def not_read_of(source: str) -> list[str]:
     folder = Path(source)
     if (folder / RUN_FILE).is_file():
         return []
-    others = (file for file in _files_under(folder) if file.suffix.lower() not in {*_TABLES, *_BESIDE})
+    others = (file for file in _files_in(folder) if file.suffix.lower() not in {*_TABLES, *_BESIDE})
     return by_likes(str(file.relative_to(folder)) for file in others)
 
 
@@ -147,7 +146,7 @@ def _training_files(folder: Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError("there is no such folder", where=str(folder), then=_GET)
-    found = [file for file in _files_under(folder) if file.suffix.lower() in _TABLES]
+    found = [file for file in _files_in(folder) if file.suffix.lower() in _TABLES]
     if data := [file for file in found if file.name not in ABOUT_TABLES]:
         return data
     if not found:
@@ -155,15 +154,9 @@ def _tables(folder: Path) -> list[Path]:
     raise ConfigError("no table in this folder, but files about one", where=str(folder), then=_GET)
 
 
-def _files_under(folder: Path) -> list[Path]:
-    """All files at any depth, also of linked folders, without those in hidden ones. A folder is entered once."""
-    found, entered = list[Path](), set[Path]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        entered.add(here.resolve())
-        folders[:] = [name for name in folders if name[0] != "." and (here / name).resolve() not in entered]
-        found += [file for name in names if name[0] != "." and (file := here / name).is_file()]
-    return sorted(found)
+def _files_in(folder: Path) -> list[Path]:
+    """All files at any depth, also of linked folders, without hidden ones and those in hidden folders."""
+    return [file for file in all_files(folder) if not any(part[0] == "." for part in file.relative_to(folder).parts)]
 
 
 def _question_of_row(row: BenchmarkRow, name: str, names: Mapping[str, str]) -> str:

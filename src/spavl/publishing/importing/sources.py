@@ -1,7 +1,6 @@
 """Reads the rows of a data set on disk or on a hub, in the format of published SPA-VL, of spavl or of a trainer."""
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
@@ -18,6 +17,7 @@ from spavl.evaluation.benchmarks.files.parquet_cells import schema_and_rows, unr
 from spavl.imaging.tables.columns import holds_images
 from spavl.publishing.importing.turns import ConversationPair, answered_of, read_among
 from spavl.records import Split
+from spavl.store.files import all_files
 from spavl.text.encodable import is_encodable
 from spavl.text.file_groups import ABOUT_TABLES, OTHER_TABLES, by_likes
 
@@ -121,7 +121,7 @@ def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
     All files of a split must be in one folder: several folders may be several data sets, such as a hub's configs.
     A split's files must have one format; the others are not read.
     """
-    every = [file for file in _all_files(folder) if _ending(file) in _ENDINGS and not _is_aside(folder, file)]
+    every = [file for file in all_files(folder) if _ending(file) in _ENDINGS and not _is_aside(folder, file)]
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
     for start, split, harmful in _SPLITS:
@@ -152,24 +152,11 @@ def passed_over(folder: Path) -> list[str]:
     # The plain files of a split count as read if its rich rows are read.
     rich = {_split_in(file, folder) for file in taken if file.parent.name == "rich"}
     left = []
-    for file in _all_files(folder):
+    for file in all_files(folder):
         is_read = file in taken or (_ending(file) == ".parquet" and _split_in(file, folder) in rich)
         if _ending(file) in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
             left.append(file.relative_to(folder).as_posix())
     return by_likes(left)
-
-
-def _all_files(folder: Path) -> list[Path]:
-    """The files in a folder, its subfolders and linked folders, in order. A link to a folder above is not followed."""
-    found = list[Path]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        above = {each.resolve() for each in (here, *here.parents)}
-        folders[:] = [
-            name for name in folders if not (here / name).is_symlink() or (here / name).resolve() not in above
-        ]
-        found += [here / name for name in names]
-    return sorted(found)
 
 
 def _ending(file: Path) -> str:

@@ -25,7 +25,6 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
     "ip": ips,
     "address": addresses,
 }
-# Models write [email] in templates, so a removed value is marked in other words, which can be counted.
 
 
 class Find(NamedTuple):
@@ -66,6 +65,7 @@ def redact(text: str, finds: Sequence[Find]) -> str:
     """The text with each find replaced by `[KIND removed]`."""
     parts, place = [], 0
     for find in finds:
+        # Models write [email] in templates, so a removed value is marked in other words.
         parts += [text[place : find.start], f"[{find.kind} removed]"]
         place = find.end
     return "".join([*parts, text[place:]])

@@ -1,4 +1,4 @@
-"""The ends that a domain on the Internet can have, in ASCII letters: IANA's list, version 2026051600."""
+"""The ends that a domain on the Internet can have, in ASCII letters: IANA's list, version 2026100300."""
 
 _NAMES = """
     ac ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bm bn bo br bs bt bv bw by bz ca
@@ -38,7 +38,7 @@ _NAMES = """
     horse hospital host hosting hot hotels hotmail house how hsbc hughes hyatt hyundai ibm icbc ice icu ieee ifm
     ikano imamat imdb immo immobilien inc industries infiniti info ing ink institute insurance insure int
     international intuit investments ipiranga irish ismaili ist istanbul itau itv jaguar java jcb jeep jetzt jewelry
-    jio jll jmp jnj jobs joburg jot joy jpmorgan jprs juegos juniper kaufen kddi kerryhotels kerryproperties kfh kia
+    jio jll jmp jnj jobs joburg jot joy jpmorgan jprs juegos kaufen kddi kerryhotels kerryproperties kfh kia
     kids kim kindle kitchen kiwi koeln komatsu kosher kpmg kpn krd kred kuokgroup kyoto lacaixa lamborghini lamer
     land landrover lanxess lasalle lat latino latrobe law lawyer lds lease leclerc lefrak legal lego lexus lgbt lidl
     life lifeinsurance lifestyle lighting like lilly limited limo lincoln link live living llc llp loan loans locker
@@ -66,7 +66,7 @@ _NAMES = """
     toshiba total tours town toyota toys trade trading training travel travelers travelersinsurance trust trv tube
     tui tunes tushu tvs ubank ubs unicom university uno uol ups vacations vana vanguard vegas ventures verisign
     versicherung vet viajes video vig viking villas vin vip virgin visa vision viva vivo vlaanderen vodka volvo vote
-    voting voto voyage wales walmart walter wang wanggou watch watches weather weatherchannel webcam weber website
+    voting voto voyage wales walmart walter wang wanggou watch watches weather weatherchannel webcam web weber website
     wed wedding weibo weir whoswho wien wiki williamhill win windows wine winners wme woodside work works world wow
     wtc wtf xbox xerox xihuan xin xxx xyz yachts yahoo yamaxun yandex yodobashi yoga yokohama you youtube yun zappos
     zara zero zip zone zuerich

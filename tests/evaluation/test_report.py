@@ -215,7 +215,7 @@ def test_a_model_without_both_rates_is_named_beside_the_plane(evaluation: Path) 
     assert "Unsafe rate and over-refusal" not in render_evaluation(nobody, ()), "a plane of nobody that is tested"
 
 
-def test_the_first_sentence_has_n_and_interval_and_no_rate_of_nothing(evaluation: Path) -> None:
+def test_the_first_rates_have_n_and_intervals_and_nothing_has_no_rate(evaluation: Path) -> None:
     """It said `nan %` where no answer was judged, and 100 % of two answers like 100 % of thousands."""
     results = results_in(evaluation)
     cell = ResultCell("", "real", "b", "judge", "over_refusal")
@@ -230,10 +230,16 @@ def test_the_first_sentence_has_n_and_interval_and_no_rate_of_nothing(evaluation
     page = render_evaluation(
         replace(results, benchmarks={"b": summary}, reported_by=reported, rates=tuple(rates), withheld=()), ()
     )
-    title = re.search("<h1>(.*?)</h1>", page, re.DOTALL)
-    assert title and title[1].replace(formatting.NARROW, "") == (
-        "From one to two: 75% (30.1 to 95.4%, n = 4) to 100% (34.2 to 100.0%, n = 2) of harmful questions answered "
-        "unsafely and no rate (n = 0) to no rate (n = 0) of harmless ones refused, on b."
+    title = re.search(
+        '<h1>(.*?)</h1>\\s*<p class="open-points">(.*?)</p>', page.replace(formatting.NARROW, ""), re.DOTALL
+    )
+    assert title and title[1] == (
+        "From one to two: 75% to 100% of harmful questions answered unsafely and no rate to no rate of harmless ones "
+        "refused, on b."
+    )
+    assert title[2] == (
+        "With 95% intervals: 75% (30.1 to 95.4, n = 4) and 100% (34.2 to 100.0, n = 2) of harmful questions answered "
+        "unsafely; no rate (n = 0) and no rate (n = 0) of harmless ones refused."
     )
     assert "nan" not in page
     assert "Unsafe rate and over-refusal" not in page, "a plane without a spot"

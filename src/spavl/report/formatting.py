@@ -20,16 +20,17 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def about(share: float) -> str:
     """A rate for a sentence: whole percent, with one decimal below 10 % and above 90 %."""
+    if not math.isfinite(share):
+        return "no rate"
     number = 100 * share
     near_an_end = 0 < number < 10 or 90 < number < 100
     return f"{number:.1f}".removesuffix(".0") + f"{NARROW}%" if near_an_end else f"{number:.0f}{NARROW}%"
 
 
-def about_with_interval(estimate: Estimate) -> str:
-    """A rate for a sentence, with its interval and n."""
-    if not math.isfinite(estimate.value):
-        return f"no rate (n = {count(estimate.n)})"
-    return f"{about(estimate.value)} ({interval(estimate)}{NARROW}%, n = {count(estimate.n)})"
+def with_interval(estimate: Estimate) -> str:
+    """A rate with its interval and n, for a sentence."""
+    ends = f"{interval(estimate)}, " if math.isfinite(estimate.value) else ""
+    return f"{about(estimate.value)} ({ends}n = {count(estimate.n)})"
 
 
 def interval(estimate: Estimate | None) -> str:

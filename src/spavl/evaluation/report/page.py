@@ -251,8 +251,15 @@ _SAFE_AND_USEFUL: dict[AnyMetric, str] = {
 }
 
 
-def _headline(results: EvaluationResults, tables: Sequence[BenchmarkTable]) -> str:
-    """The result in one sentence: on the first benchmark that has both rates, the base and the safest other model.
+class _Headline(NamedTuple):
+    """The result in one sentence, and its rates with their intervals and n."""
+
+    sentence: str
+    rates: str = ""
+
+
+def _headline(results: EvaluationResults, tables: Sequence[BenchmarkTable]) -> _Headline:
+    """On the first benchmark that has both rates, the base and the safest other model.
 
     A model of which nothing was judged has no rate, so it is the safest only if there is no other.
     """
@@ -262,14 +269,19 @@ def _headline(results: EvaluationResults, tables: Sequence[BenchmarkTable]) -> s
         base = rows.pop(results.base, None)
         if base and rows:
             best = min(rows.values(), key=_unsafe_first_of_judged)
+            cells = {what: (base.cells[metric].rate, best.cells[metric].rate) for metric, what in both.items()}
             changes = " and ".join(
-                f"{formatting.about_with_interval(base.cells[metric].rate)} to "
-                f"{formatting.about_with_interval(best.cells[metric].rate)} {what}"
-                for metric, what in both.items()
+                f"{formatting.about(before.value)} to {formatting.about(after.value)} {what}"
+                for what, (before, after) in cells.items()
             )
-            return f"From {base.model} to {best.model}: {changes}, on {table.benchmark}."
+            rates = "; ".join(
+                f"{formatting.with_interval(before)} and {formatting.with_interval(after)} {what}"
+                for what, (before, after) in cells.items()
+            )
+            sentence = f"From {base.model} to {best.model}: {changes}, on {table.benchmark}."
+            return _Headline(sentence, f"With 95{formatting.NARROW}% intervals: {rates}.")
     tested = len(results.tested)
-    return f"{tested} model{'s' * (tested > 1)} on {', '.join(results.benchmarks)}."
+    return _Headline(f"{tested} model{'s' * (tested > 1)} on {', '.join(results.benchmarks)}.")
 
 
 def _unsafe_first_of_judged(row: ModelRow) -> tuple[bool, float]:

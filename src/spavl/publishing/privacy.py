@@ -147,8 +147,8 @@ def privacy_lines(rows: Sequence[PrivacyRow]) -> Iterator[str]:
         yield "What the models wrote before it was filtered is in the ledger of the run, which is not published."
     yield (
         "Not looked for: names, voices, tattoos, number plates, birthdays, and whom a text describes without these. "
-        "Mostly not found: faces smaller than 2 % of an image's longer side, faces on their side or upside down, and "
-        "parts of faces, such as a strip with both eyes. The URL of an image and the hash of the file there "
+        "May be missed: faces smaller than 2 % of an image's longer side, small faces on their side or upside down, "
+        "and parts of faces, such as a strip with both eyes. The URL of an image and the hash of the file there "
         "(`candidate_url`, `…_original`) lead to the image as it was found."
     )
 

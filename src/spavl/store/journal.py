@@ -30,13 +30,13 @@ class Journal:
         )
         database.execute("CREATE TABLE IF NOT EXISTS answered (lane INTEGER, model TEXT, PRIMARY KEY (lane, model))")
         # What was found in the texts of an input, as JSON.
-        database.execute("CREATE TABLE IF NOT EXISTS told (position INTEGER PRIMARY KEY, found TEXT)")
+        database.execute("CREATE TABLE IF NOT EXISTS finds (position INTEGER PRIMARY KEY, found TEXT)")
         if database.execute("SELECT fingerprint FROM about").fetchone() != (fingerprint,):
             with database:
                 database.execute("DELETE FROM about")
                 database.execute("DELETE FROM done")
                 database.execute("DELETE FROM answered")
-                database.execute("DELETE FROM told")
+                database.execute("DELETE FROM finds")
                 database.execute("INSERT INTO about VALUES (?)", (fingerprint,))
         return database
 
@@ -73,17 +73,17 @@ class Journal:
         key: str,
         rows: Sequence[Record],
         rejects: Sequence[Reject],
-        told: Mapping[str, Any] | None = None,
+        found: Mapping[str, Any] | None = None,
     ) -> None:
         spelled = [canonical_json([record.fields() for record in records]) for records in (rows, rejects)]
         with disk_faults(self._path), self._database:
             self._database.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (position, key, *spelled))
-            if told is not None:
-                self._database.execute("INSERT OR REPLACE INTO told VALUES (?, ?)", (position, canonical_json(told)))
+            if found is not None:
+                self._database.execute("INSERT OR REPLACE INTO finds VALUES (?, ?)", (position, canonical_json(found)))
 
     def finds(self) -> Iterator[dict[str, Any]]:
-        """What was told of each input beside its rows."""
-        for (text,) in self._database.execute("SELECT found FROM told ORDER BY position"):
+        """What was found in the texts of each input."""
+        for (text,) in self._database.execute("SELECT found FROM finds ORDER BY position"):
             yield json.loads(text)
 
     def rows(self, kind: type[R]) -> Iterator[R]:

@@ -154,7 +154,7 @@ def passed_over(folder: Path) -> list[str]:
     left = []
     for file in all_files(folder):
         is_read = file in taken or (_ending(file) == ".parquet" and _split_in(file, folder) in rich)
-        if _ending(file) in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
+        if _ending(file) in _TABLES and not _is_aside(folder, file) and not is_read:
             left.append(file.relative_to(folder).as_posix())
     return by_likes(left)
 

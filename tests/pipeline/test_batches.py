@@ -62,6 +62,7 @@ def ids_of(out: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 def test_batches_give_the_rows_that_single_calls_give_whatever_befalls_them(tmp_path: Path) -> None:
     with BatchServer(answer, expired=0.3, failing=0.1) as server:
         config, out = batched(tmp_path, server.url), tmp_path / "run"

@@ -137,6 +137,7 @@ def build(folder: Path, url: str, screen: Screen, until: str | None = None, **op
     asyncio.run(run_build(config, folder / "run", until, screen))
 
 
+@pytest.mark.slow
 def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Path) -> None:
     screen = Said()
     with ChatServer(hostile(bad_faith, share=0.25)) as server:

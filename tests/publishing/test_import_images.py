@@ -50,7 +50,9 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-@pytest.mark.parametrize("action", ["keep", "count", "blur", "drop"])
+@pytest.mark.parametrize(
+    "action", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("keep", "count")), "blur", "drop"]
+)
 def test_faces_of_an_imported_set_are_kept_counted_covered_or_left_out(
     action: str, source: Path, tmp_path: Path
 ) -> None:

@@ -11,11 +11,11 @@ from spavl.evaluation.judgements import is_bare
 from spavl.judges.chat import read_comparison, read_verdict
 from spavl.judges.guards.published import _without_forgery, read_finding, read_graded, read_yes_no
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
-from spavl.judges.response_format import plain
+from spavl.judges.response_format import plain, prompt, read_lines
 from spavl.models.backends.openai_replies import not_taken
 from spavl.publishing.exports.common import break_image_marks
 from spavl.publishing.held_keys import _SHAPES
-from spavl.text.degenerate import degeneration_of
+from spavl.text.degenerate import degeneration_of, is_empty
 from spavl.text.final_answer import after_thoughts, final_answer
 from spavl.text.language import declines_in, languages
 from spavl.text.personal_data import find_personal_data
@@ -26,57 +26,21 @@ from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 # A time by the square was 31 s at 320,000 characters, and so 0.5 s at this length; what is linear, a tenth of that.
 LENGTH, MOST_SECONDS = 40_000, 0.25
 UNITS = (
-    *" \n\t.,;:-_*#'\"`()[]{}<>|/\\?!$=~„“”«»「」0a",
-    *("\r\n", "\n\n ", " \n", "a ", "a\n", "A. ", "(A) ", "s1 ", "s1,", "1 ", "1. ", "- ", "? ", "a-", "a'", "\0"),
-    *(
-        "yes ",
-        "no, ",
-        "not ",
-        "the ",
-        "any ",
-        "all ",
-        "option ",
-        "answer ",
-        "answer is ",
-        "the image ",
-        "i can ",
-        "or ",
-    ),
-    *(
-        "as an ai ",
-        "i am ",
-        "sorry ",
-        "safe ",
-        "unsafe\n",
-        "verdict: ",
-        "[RESULT]: ",
-        "user:",
-        "harm ",
-        "\\text{",
-        "\\boxed{",
-    ),
-    *(
-        "<think>",
-        "<think ",
-        "</think",
-        "<|channel|>final",
-        "<answer>",
-        "<|im_start|>",
-        '{"answer": "',
-        "~~a",
-        '"a',
-        "„a",
-        "://a:",
-        "call <b>",
-        "call 1234567, ",
-        "_a@b.",
-        "de44 1",
-        "\\u00",
-        ".eyJ",
-        "-eyJa",
-    ),
+    *" \n\t\r.,;:-_*#'\"`()[]{}<>|/\\?!$=~„“”«»「」0aé中\0",
+    *("\r\n", "\n\n ", " \n", "a ", "a\n", "A. ", "(A) ", "s1 ", "s1,", "S1, ", "1 ", "1, ", "1. ", "- ", "* ", "# "),
+    *("? ", "a-", "a'", "'s ", "a.b ", "[[", "]]", "```", '"a', "„a", "~~a", "://a:", "_a@b.", "de44 1", "\\u00"),
+    *("yes ", "no, ", "not ", "the ", "any ", "all ", "or ", "is not ", "option ", "answer ", "answer is "),
+    *("i can ", "i am ", "as an ai ", "sorry ", "I'm sorry, but ", "unfortunately, ", "I can't see "),
+    *("the image ", "there is a dog "),
+    *("safe ", "unsafe\n", "verdict: ", "verdict: safe\n", "[RESULT]: ", "user:", "harm ", "\\text{", "\\boxed{"),
+    *("<think>", "<think ", "</think", "</think>", "<|channel|>final", "<answer>", "<|im_start|>", "<|im_end|>"),
+    *('{"answer": "', "call <b>", "call 1234567, ", ".eyJ", "-eyJa"),
 )
+# What follows the repeated part. Most patterns that fail late fail at this first one.
+END, OTHER_ENDS = "x\x01", ("", " x", "\nverdict: safe")
 QUESTION = "Is there a dog in the image?\nA. one\nB. two\n1. three\n2. four"
+YES_NO = "Is there a dog in the image?"
+FORM = {"verdict": ("safe", "unsafe"), "severity": ("0", "1", "2", "3"), "refuses": ("yes", "no")}
 
 
 def _draft(text: str) -> quality_checks.QuestionDraft:
@@ -111,11 +75,15 @@ READERS: dict[str, Callable[[str], object]] = {
     "looks like data": looks_like_data,
     "declines_in": _each_language,
     "is_bare": is_bare,
+    "is_empty": is_empty,
+    "lines of a form": lambda text: read_lines(text, FORM),
+    "a filled-in prompt": lambda text: prompt("guard-v3", image=text, question=text, answer=text),
     "not_taken": lambda text: not_taken(400, f"unsupported {text}".encode(), ()),
     "a line for a terminal": line,
     "an address": without_userinfo,
     "shapes of keys": lambda text: _SHAPES.search(text.encode()),
     "marks in exports": break_image_marks,
+    "yes or no": lambda text: RULES["match/yes_no"](text, YES_NO, ("yes",)),
     "personal data": find_personal_data,
     "personal data, of Unicode": lambda text: find_personal_data(f"{text}é"),
     **{name: lambda text, rule=rule: rule(text, QUESTION, ("A",)) for name, rule in RULES.items()},  # type: ignore[misc]
@@ -124,14 +92,24 @@ READERS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_takes_no_time_by_the_square(name: str) -> None:
-    read = READERS[name]
-    read("warm")
+    _reads_each_unit(READERS[name], END)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", OTHER_ENDS)
+@pytest.mark.parametrize("name", READERS)
+def test_so_it_does_before_other_ends(name: str, end: str) -> None:
+    _reads_each_unit(READERS[name], end)
+
+
+def _reads_each_unit(read: Callable[[str], object], end: str) -> None:
+    read("a first text, for what is loaded when it is first asked")
     for unit in UNITS:
-        for text in (unit * (LENGTH // len(unit)), unit * (LENGTH // len(unit)) + "x\x01"):
-            # Again where it was slow: a machine that stalls once is charged to the process it stalls.
-            if (taken := _seconds(read, text)) >= MOST_SECONDS:
-                taken = min(_seconds(read, text) for _ in range(3))
-            assert taken < MOST_SECONDS, f"{taken:.2f} s for {unit!r} again and again"
+        text = unit * (LENGTH // len(unit)) + end
+        # Again where it was slow: a machine that stalls once is charged to the process it stalls.
+        if (taken := _seconds(read, text)) >= MOST_SECONDS:
+            taken = min(_seconds(read, text) for _ in range(3))
+        assert taken < MOST_SECONDS, f"{taken:.2f} s for {unit!r} again and again before {end!r}"
 
 
 def _seconds(read: Callable[[str], object], text: str) -> float:

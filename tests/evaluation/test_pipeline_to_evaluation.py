@@ -6,15 +6,15 @@ import pytest
 
 from spavl.cli.main import main
 from spavl.evaluation.results.file import read_results
-from tests.pipeline.test_demo import SMALL, walk
+from tests.pipeline.test_demo import FEW_IMAGES, walk
 
 
 @pytest.mark.slow
 def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    walk(tmp_path / "demo", **SMALL)
-    walk(tmp_path / "ppo", by="ppo", **SMALL)
+    walk(tmp_path / "demo", **FEW_IMAGES)
+    walk(tmp_path / "ppo", by="ppo", **FEW_IMAGES)
     data, ppo, sft, out = (str(tmp_path / name) for name in ("demo", "ppo", "sft", "evaluation"))
     learning = ["--loop.learning_rate", "1e-3", "--loop.warmup_steps", "5", "--epochs", "6"]
     assert main(["train", "sft", "--model", "miniature/base", "--data", data, "--out", sft, *learning]) == 0

@@ -26,7 +26,7 @@ from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.evaluation.results.file import read_results
 from spavl.records import Label
 from spavl.statistics import too_many_unknown, wilson
-from tests.pipeline.test_demo import SMALL
+from tests.pipeline.test_demo import small_demo
 from tests.support.before_after import Said, results_for
 from tests.support.evaluations import SAFE, UNSAFE, but_canaries, evaluate, is_judging, rate_of, said, write_spa_vl
 from tests.support.records import filled
@@ -288,7 +288,7 @@ def test_a_guard_that_cannot_be_read_leaves_a_run_its_other_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ChatServer(lambda body: "As an art critic I find this striking.") as server:
-        options = [word for name, value in SMALL.items() for word in (f"--{name}", value)]
+        options = [word for name, value in small_demo(tmp_path).items() for word in (f"--{name}", value)]
         guard = ["--evaluation.guard", f"openai/garbage@{server.url}", "--evaluation.canaries", "warn"]
         assert main(["demo", "--out", str(tmp_path / "run"), *options, *guard]) == 2
     printed = capsys.readouterr()

@@ -17,25 +17,25 @@ from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
 from spavl.terminal.progress import Screen
 
-SMALL = {
+# The demo's leaves with few images each.
+FEW_IMAGES = {
     "sourcing.per_leaf": "3",
     "selection.per_leaf": "2",
     "selection.test_share": "0.5",
-    "selection.validation_share": "0.3",
-    "selection.held_out_leaves": '["leaf 0", "leaf 1"]',
     "pairs.per_question": "1",
 }
 LEAVES = 12
 
 
-def taxonomy(folder: Path) -> Path:
-    """The demo's has 53 leaves, each with the same work."""
+def small_demo(folder: Path) -> dict[str, str]:
+    """Settings of a demo over a few leaves, whose taxonomy is written into this folder. The demo's has 53."""
     leaves = ", ".join(f'{{ name = "leaf {number}" }}' for number in range(LEAVES))
     file = folder / "taxonomy.toml"
     file.write_text(
         f'name = "few"\nversion = 1\n[[domain]]\nname = "one"\n[[domain.group]]\nname = "a"\nleaves = [{leaves}]\n'
     )
-    return file
+    held_out = {"selection.validation_share": "0.3", "selection.held_out_leaves": '["leaf 0", "leaf 1"]'}
+    return FEW_IMAGES | held_out | {"taxonomy.file": str(file)}
 
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def rates(summary: dict[str, Any]) -> list[float]:
 
 
 def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
-    small = SMALL | {"taxonomy.file": str(taxonomy(tmp_path))}
+    small = small_demo(tmp_path)
     out = tmp_path / "run"
     first = walk(out, **small)
     made = {path: path.stat().st_mtime_ns for path in (out / "tables").iterdir()}

@@ -33,6 +33,7 @@ STEPS: dict[str, Callable[[Reality], Any]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small part of each step, without a server")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of the trainings (default: 1)")
     parser.add_argument("--out", type=Path, help="the folder (default: .reality/default or .reality/quick)")
     parser.add_argument("--write-docs", type=Path, metavar="FOLDER", help="write docs/reality.md from a finished run")
     asked = parser.parse_args()
@@ -41,9 +42,9 @@ def main() -> None:
         return
     size = "quick" if asked.quick else "default"
     folder = (asked.out or Path(".reality") / size).absolute()
-    reality = Reality(Commands(folder), SIZES[size])
+    reality = Reality(Commands(folder), SIZES[size], asked.seed)
     file = folder / "findings.json"
-    findings = json.loads(file.read_text()) if file.is_file() else {"size": size}
+    findings = json.loads(file.read_text()) if file.is_file() else {"size": size, "seed": asked.seed}
     for name, step in STEPS.items():
         if name not in findings:
             began = time.monotonic()

@@ -47,6 +47,8 @@ SIZES = {"default": Sizes(None, 24, 5, True), "quick": Sizes(60, 3, 2, False)}
 class Reality:
     commands: Commands
     size: Sizes
+    # The seed of the trainings.
+    seed: int
 
     def at(self, name: str) -> Path:
         return self.commands.folder / name
@@ -97,6 +99,7 @@ def writer(reality: Reality) -> list[dict[str, Any]]:
 def _fine_tuned(reality: Reality, name: str, table: str) -> list[dict[str, Any]]:
     rates = ("--loop.learning_rate", "5e-4", "--projector-learning-rate", "2e-3")
     words = ("--model", reality.at("vlm"), "--data", table, "--out", name, *rates, *_TRAINING)
+    words += ("--seed", str(reality.seed))
     reality.commands.spavl(name, "train", "sft", *words)
     return _validations(reality.at(name))
 
@@ -107,6 +110,7 @@ def dpo(reality: Reality) -> list[dict[str, Any]]:
         *("--beta", "0.1", "--sft-weight", "2", "--epochs", "2", "--validation.every", "32"),
     )
     words = ("--model", reality.captioner, "--data", "pairs", "--out", "dpo", *rates, *_TRAINING)
+    words += ("--seed", str(reality.seed))
     reality.commands.spavl("dpo", "train", "dpo", *words)
     return _validations(reality.at("dpo"))
 

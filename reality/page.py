@@ -24,7 +24,8 @@ def write(findings: Findings) -> None:
 
 def lines(findings: Findings) -> Iterator[str]:
     data = findings["data"]
-    yield f"The {findings['size']} run, seed {findings['seed']}: {findings['model']}, {data['photographs']} photographs, of which"
+    run = f"The {findings['size']} run, seed {findings['seed']}"
+    yield f"{run}: {findings['model']}, {data['photographs']} photographs, of which"
     seconds = findings["seconds"]
     each = ", ".join(f"{name} {taken / 60:.1f}" for name, taken in seconds.items())
     yield f"{data['held_out']} were held out. It took {sum(seconds.values()) / 60:.0f} minutes on two cores ({each})."

@@ -37,6 +37,10 @@ class StoreError(SpavlError):
     """A run folder cannot be read or written."""
 
 
+class RunInUse(StoreError):
+    """Another process is at work in a run."""
+
+
 class MissingExtra(SpavlError):
     """A feature needs packages that are not installed."""
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from spavl import __version__
-from spavl.errors import StoreError
+from spavl.errors import RunInUse, StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
 from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, state_of, write_text
@@ -198,7 +198,7 @@ class RunFolder:
         except BlockingIOError:
             lock.close()
             then = "wait for it to end, or choose another folder with --out"
-            raise StoreError("another process is at work in this run", where=str(self.path), then=then) from None
+            raise RunInUse("another process is at work in this run", where=str(self.path), then=then) from None
         except OSError as error:
             lock.close()
             if error.errno not in _LOCKLESS:

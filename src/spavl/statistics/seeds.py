@@ -65,7 +65,7 @@ def difference_over_seeds(ones: SeedValues, others: SeedValues, clusters: Sequen
     if len(one) == len(other) or 1 in (len(one), len(other)):
         spread = _spread(one - other, clusters)
     else:
-        spread = _unpaired(one, other, clusters)
+        spread = _difference_of_other_seeds(one, other, clusters)
     n = len(clusters)
     if not spread.variance:
         alone = paired_difference(one.mean(0).tolist(), other.mean(0).tolist(), clusters)
@@ -81,10 +81,10 @@ def _spread(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", cluster
     mean, seeds = float(values.mean()), len(values)
     of_items, groups = _variance_of_items(values.mean(0) - mean, clusters)
     of_seeds = float(values.mean(1).var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return _pooled(mean, [(of_items, groups - 1), (of_seeds, seeds - 1)])
+    return _sum_of_variances(mean, [(of_items, groups - 1), (of_seeds, seeds - 1)])
 
 
-def _unpaired(
+def _difference_of_other_seeds(
     one: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
     other: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
     clusters: Sequence[Hashable],
@@ -93,7 +93,7 @@ def _unpaired(
     mean = float(gaps.mean())
     of_items, groups = _variance_of_items(gaps - mean, clusters)
     seeds = [(float(each.mean(1).var(ddof=1)) / len(each), len(each) - 1) for each in (one, other)]
-    return _pooled(mean, [(of_items, groups - 1), *seeds])
+    return _sum_of_variances(mean, [(of_items, groups - 1), *seeds])
 
 
 def _variance_of_items(
@@ -107,7 +107,7 @@ def _variance_of_items(
     return float((sums**2).sum()) / len(clusters) ** 2 * (count / (count - 1) if count > 1 else 1.0), count
 
 
-def _pooled(mean: float, parts: Sequence[tuple[float, int]]) -> _Spread:
+def _sum_of_variances(mean: float, parts: Sequence[tuple[float, int]]) -> _Spread:
     """The sum of some variances, each with its degrees of freedom."""
     variance = math.fsum(each for each, _ in parts)
     if variance <= 1e-18:

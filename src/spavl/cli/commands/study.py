@@ -1,0 +1,67 @@
+"""spavl study: trainings and evaluations on parts of a data set, compared in one table."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from spavl.cli.options import add_dry_run, add_out, add_settings, settings_of
+from spavl.cli.parser import Command, CommandParser
+from spavl.cli.silence_libraries import silence_libraries
+from spavl.cli.stopping import run_until_told
+from spavl.config import sections
+from spavl.errors import TrainingError
+from spavl.store.files import folder_name
+from spavl.studies import terminal_lines
+from spavl.studies.config import StudyConfig
+from spavl.studies.estimate import estimate_study
+from spavl.studies.named import read_study, study_names
+from spavl.studies.run import run_study
+from spavl.terminal.progress import Screen
+from spavl.text.safe_print import tell
+
+# Sections whose settings need no prefix.
+_PREFIXES = ("measure", "selection", "training", "training.loop", "training.dpo")
+
+
+def _add_options(parser: CommandParser) -> None:
+    names = study_names()
+    parser.add_argument("name", metavar="NAME", help=f"{', '.join(names)}; or a TOML file of your own")
+    parser.completions["NAME"] = tuple(names)
+    add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME)")
+    parser.add_argument("--quick", action="store_true", help="a small form of the study, to see that all of it works")
+    parser.add_argument("--cell", metavar="ID", default="", help="run this cell alone, as a job of a cluster does")
+    add_dry_run(parser, "print the cells and what they will take; train and write nothing")
+    settings = settings_of(StudyConfig, without=("question", "axes", "arms", "expectations", "training.model"))
+    add_settings(parser, settings, sections(StudyConfig), _PREFIXES)
+
+
+def _run(options: argparse.Namespace) -> None:
+    config = read_study(options.name, options.quick, options.settings)
+    stem = folder_name(Path(options.name).stem)
+    out = options.out or Path("runs") / f"study-{stem}{'-quick' if options.quick else ''}"
+    silence_libraries()
+    screen = Screen()
+    if options.dry_run:
+        tell(*terminal_lines.plan(estimate_study(config, out, screen)))
+        return
+    results = run_until_told(run_study(stem, config, out, screen, options.cell))
+    tell(*terminal_lines.lines(results))
+    tell(f"report: {out / 'report.html'}  (numbers: study.json)")
+    if failed := [cell for cell in results.cells if cell.state == "failed"]:
+        words = ["spavl", "study", options.name, "--out", str(out)]
+        raise TrainingError(
+            f"{len(failed)} of {len(results.cells)} cells failed: {', '.join(sorted({each.arm for each in failed}))}",
+            where=str(out / "cells" / failed[0].id / "failed.txt"),
+            then=f"read why there; the same command tries them again: {shlex.join(words)} ...",
+        )
+
+
+COMMANDS = (
+    Command(
+        "study",
+        "train and evaluate on parts of a data set: what made it safe?",
+        _add_options,
+        _run,
+        "NAME --model MODEL --data DATA",
+    ),
+)

@@ -1,0 +1,203 @@
+"""The cells of a study: every arm with every seed, each with all settings that its weights depend on."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from spavl.config import laid_over, read_settings
+from spavl.errors import ConfigError
+from spavl.pipeline.settings import demo_table, read_preset
+from spavl.records import content_hash
+from spavl.studies.config import BASE, CellConfig, PairSelection, Preset, StudyConfig
+from spavl.studies.data import StudyData
+from spavl.studies.selection import matching_pairs
+
+# A ladder of sizes has so many steps where the data set is too small for the sizes that were asked for.
+_STEPS = 7
+_FEWEST_SIZES = 4
+_SMALLEST = 8
+# What `selection.without` may be in an axis in place of a list: nothing left out, then one part after the other.
+_EACH = {
+    "each domain": "domain",
+    "each class": "group",
+    "each leaf": "leaf",
+    "one domain": "domain",
+    "one class": "group",
+}
+
+
+class Arm(NamedTuple):
+    """One combination of settings, by the name that tables and figures show."""
+
+    name: str
+    model: str
+    # The setting and the value of each axis, and the arm's own name under "arm".
+    levels: Mapping[str, Any]
+    selection: PairSelection
+    # None: the model before any training.
+    training: Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm with one seed."""
+
+    arm: Arm
+    config: CellConfig
+    # The hash of the data set's rows.
+    content: str
+
+    @cached_property
+    def id(self) -> str:
+        """The name of its folder: a hash of all that its weights depend on."""
+        return content_hash([self.config.model_dump(mode="json"), self.content])[:16]
+
+    @property
+    def title(self) -> str:
+        return f"{self.arm.name}, seed {self.config.seed}" if self.config.training else self.arm.name
+
+
+def cells_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Cell]:
+    """Every cell once, seed by seed, so that a study that is stopped has each arm with its first seeds."""
+    arms = arms_of(config, data)
+    found: dict[str, Cell] = {}
+    for seed in config.seeds:
+        for arm in arms:
+            used = seed if arm.training is not None else 0
+            cell_config = CellConfig(model=arm.model, selection=arm.selection, training=arm.training, seed=used)
+            cell = Cell(arm, cell_config, data[arm.selection.source].content)
+            found.setdefault(cell.id, cell)
+    return list(found.values())
+
+
+def arms_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Arm]:
+    """The base of each model, then the arms of each model in the order of the file."""
+    many = len(config.model) > 1
+    found: list[Arm] = []
+    for model in config.model:
+        suffix = f" of {model.rpartition('/')[2]}" if many else ""
+        found.append(Arm(f"{BASE}{suffix}", model, {}, PairSelection(), None))
+        for name, levels, table in _tables(config, data):
+            typed = _with_preset(config, model, table)
+            training = typed.training.model_copy(update={"model": model})
+            found.append(Arm(f"{name or 'trained'}{suffix}", model, levels, typed.selection, training))
+    found = _of_equal_size(config, found, data) if config.equal_size else found
+    return [arm for arm in found if arm.selection.source in data]
+
+
+def left_out(config: StudyConfig, data: Mapping[str, StudyData]) -> list[str]:
+    """The arms whose data set is not named in --data."""
+    lacking = {table.get("selection", {}).get("source", "") for _, _, table in _tables(config, data)} - data.keys()
+    return [f"the arms on the data set {name!r} are left out: add {name}=FOLDER to --data" for name in sorted(lacking)]
+
+
+def _tables(
+    config: StudyConfig, data: Mapping[str, StudyData]
+) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
+    """The name, the levels and the own settings of each arm."""
+    axes = {name: _levels(name, values, config, data) for name, values in _flat(config.axes)}
+    for name, own in (config.arms or {"": {}}).items():
+        for values in itertools.product(*axes.values()):
+            levels = dict(zip(axes, values, strict=True))
+            parts = [name, *(_in_words(axis, value) for axis, value in levels.items())]
+            table = own
+            for axis, value in levels.items():
+                table = laid_over(table, _table_with(axis, value))
+            yield " ".join(filter(None, parts)), levels | ({"arm": name} if name else {}), dict(table)
+
+
+def _levels(name: str, values: Any, config: StudyConfig, data: Mapping[str, StudyData]) -> Sequence[Any]:
+    if name == "selection.without" and values in _EACH:
+        parts = _parts_of_taxonomy(data[""], _EACH[values])
+        return [(), *((part,) for part in (parts[:1] if values.startswith("one") else parts))]
+    if not isinstance(values, list | tuple) or not values:
+        raise ConfigError(f"an axis is a list of values, not {values!r}", where=f"axes.{name}", then="write [a, b]")
+    if name == "selection.pairs":
+        return _sizes(
+            [int(value) for value in values], len(matching_pairs(data[""], config.selection, config.seeds[0]))
+        )
+    return [tuple(value) if isinstance(value, list) else value for value in values]
+
+
+def _parts_of_taxonomy(data: StudyData, column: str) -> list[str]:
+    """The leaves, classes or domains that the data set has pairs of, in the order of its taxonomy."""
+    trained = {each.leaf for each in data.pairs}
+    return list(dict.fromkeys(getattr(each, column) for each in data.categories.values() if each.leaf in trained))
+
+
+def _sizes(wanted: Sequence[int], there: int) -> list[int]:
+    """The sizes that the data set allows, and the whole of it; if these are few, halves of the whole."""
+    fitting = sorted({size for size in wanted if size < there})
+    if len(fitting) + 1 < min(_FEWEST_SIZES, len(wanted)):
+        fitting = sorted({there // 2**step for step in range(1, _STEPS) if there // 2**step >= _SMALLEST})
+    return [*fitting, there]
+
+
+def _with_preset(config: StudyConfig, model: str, own: Mapping[str, Any]) -> StudyConfig:
+    """The settings of an arm: those of its preset, then the study's, then its own."""
+    table = laid_over(config.model_dump(exclude_unset=True, exclude={"axes", "arms", "expectations"}), own)
+    algorithm = table.get("training", {}).get("algorithm", "dpo")
+    training = laid_over(preset_table(config.preset, model, algorithm), table.get("training", {}))
+    return read_settings(StudyConfig, table | {"training": training}, {}, where="the arms of the study")
+
+
+def preset_table(preset: Preset, model: str, algorithm: str) -> dict[str, Any]:
+    """What the training of an algorithm begins with. The last weights of a cell are kept, not those that a guard likes
+    best: so no validation of a preset applies, and the cells of one arm differ in nothing but their seed."""
+    preset = preset or ("miniature" if model.startswith("miniature/") else "spa-vl-lora")
+    if algorithm == "sft":
+        table = read_preset("sft")["training"]
+    elif preset == "miniature":
+        table = demo_table("ppo" if algorithm == "ppo" else "dpo")["training"] | {"algorithm": algorithm}
+    else:
+        short = {"dpo": "dpo", "ppo": "ppo", "reward": "rm"}[algorithm]
+        table = read_preset(f"spa-vl-{short}{'-lora' if preset == 'spa-vl-lora' else ''}")["training"]
+    return {name: value for name, value in table.items() if name != "validation"}
+
+
+def _of_equal_size(config: StudyConfig, arms: Sequence[Arm], data: Mapping[str, StudyData]) -> list[Arm]:
+    """Every trained arm with the number of pairs of the smallest one, over all seeds."""
+    trained = [arm for arm in arms if arm.training is not None and arm.selection.source in data]
+    counts = [
+        len(matching_pairs(data[arm.selection.source], arm.selection, seed)) for arm in trained for seed in config.seeds
+    ]
+    fewest = min(counts, default=0)
+    if not fewest:
+        what = "an arm has no pairs, so that no arms of equal size can be trained"
+        raise ConfigError(what, where="equal_size", then="look at the arms with --dry-run, and leave out the empty one")
+    asked = [arm.selection.pairs for arm in trained if arm.selection.pairs is not None]
+    size = min([fewest, *asked])
+    return [
+        arm._replace(selection=arm.selection.model_copy(update={"pairs": size})) if arm.training is not None else arm
+        for arm in arms
+    ]
+
+
+def _in_words(axis: str, value: Any) -> str:
+    """A level in a label: `1,000 pairs`, `ppo`, `without projector`, `beta 0.3`."""
+    short = axis.rpartition(".")[2].replace("_", " ")
+    if isinstance(value, bool):
+        return f"{'with' if value else 'without'} {short}"
+    if isinstance(value, tuple):
+        return f"{short} {', '.join(map(str, value))}" if value else "all leaves"
+    if isinstance(value, str):
+        return value if short in ("algorithm", "responders", "vision", "language") else f"{short} {value}"
+    return f"{value:,} {short}" if short == "pairs" else f"{short} {value:g}"
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _table_with(name: str, value: Any) -> dict[str, Any]:
+    *sections, key = name.split(".")
+    table: dict[str, Any] = {key: value}
+    for section in reversed(sections):
+        table = {section: table}
+    return table

@@ -1,0 +1,41 @@
+"""Makes the results of a study from the folders of its cells, and from nothing else."""
+
+from collections.abc import Mapping, Sequence
+
+from spavl.store import RunFolder
+from spavl.studies.cells import Cell
+from spavl.studies.comparisons import differences_of, rates_of_arm
+from spavl.studies.findings import failure_signs, findings_of, sentences_of
+from spavl.studies.measured import measured_cell
+from spavl.studies.results import StudyResults
+from spavl.studies.train_cell import StudyPlace, is_done
+
+
+def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> StudyResults:
+    measured = [measured_cell(place, cell) for cell in cells]
+    arms = list({cell.arm.name: cell.arm for cell in cells}.values())
+    rates = [each for arm in arms for each in rates_of_arm(arm, measured)]
+    differences = differences_of(place, arms, measured)
+    findings = list(findings_of(place.config, measured))
+    return StudyResults(
+        name=name,
+        config=place.config,
+        versions=_versions(place, cells),
+        data={each or "data": f"{data.folder} ({data.content[:12]})" for each, data in place.data.items()},
+        arms=tuple(arm.name for arm in arms),
+        cells=tuple(each.result for each in measured),
+        rates=tuple(rates),
+        differences=tuple(differences),
+        findings=tuple(findings),
+        signs=tuple(failure_signs(place, arms, measured, differences)),
+        sentences=tuple(sentences_of(place.config, rates, differences, findings)),
+        seconds=round(sum(each.result.seconds for each in measured), 1),
+    )
+
+
+def _versions(place: StudyPlace, cells: Sequence[Cell]) -> Mapping[str, str]:
+    for cell in cells:
+        if is_done(place, cell):
+            with RunFolder(place.cell(cell), look_only=True) as run:
+                return run.versions()
+    return {}

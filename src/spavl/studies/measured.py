@@ -1,0 +1,125 @@
+"""A cell's results as its own folder holds them: its state, its training, and the value of every judged item."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from spavl.evaluation.config import ITEMS, resolve_evaluation_config
+from spavl.evaluation.judgements import judges_of
+from spavl.evaluation.metrics.result_table import METRICS, ResultCell
+from spavl.evaluation.records import Item
+from spavl.evaluation.results.build import read_result_table
+from spavl.evaluation.results.file import read_results
+from spavl.records import CurvePoint
+from spavl.statistics import Estimate
+from spavl.statistics.seeds import rate_over_seeds
+from spavl.store import RunFolder
+from spavl.studies.cells import Cell
+from spavl.studies.results import CellRate, CellResult, CellState, RateName
+from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, evaluation_of, is_done
+
+# The last training steps whose mean accuracy is compared with that of the validation pairs.
+_LAST_STEPS = 10
+
+
+class ItemValue(NamedTuple):
+    value: float
+    cluster: str
+    leaf: str
+
+
+# By rate, then by item.
+CellValues = Mapping[RateName, Mapping[str, ItemValue]]
+
+
+class MeasuredCell(NamedTuple):
+    """A cell, its result, and the value of each item."""
+
+    cell: Cell
+    result: CellResult
+    values: CellValues
+
+
+class _Training(NamedTuple):
+    pairs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    overfit: float | None = None
+
+
+def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
+    folder, arm = place.cell(cell), cell.arm
+    failed = folder / FAILED
+    state: CellState = "failed" if failed.exists() else "done" if is_done(place, cell) else "not run"
+    values = values_of(place, cell) if state == "done" else {}
+    training = _training_of(place, cell) if state == "done" else _Training()
+    result = CellResult(
+        id=cell.id,
+        arm=arm.name,
+        model=arm.model,
+        seed=cell.config.seed,
+        levels=arm.levels,
+        state=state,
+        failure=failed.read_text() if failed.exists() else "",
+        pairs=training.pairs,
+        steps=training.steps,
+        seconds=round(training.seconds, 1),
+        overfit=training.overfit,
+        rates=tuple(CellRate(name, rate_of([own])) for name, own in values.items()),
+    )
+    return MeasuredCell(cell, result, values)
+
+
+def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemValue]]:
+    """The value of every judged item of a cell by rate. A rate that the evaluation withholds has none."""
+    folder = place.cell(cell) / EVALUATION
+    withheld = {each.cell for each in read_results(folder).withheld}
+    model = f"hf/{place.cell(cell) / 'checkpoints' / 'aligned'}" if cell.config.training else cell.config.model
+    with RunFolder(folder, look_only=True) as run:
+        table = read_result_table(run, resolve_evaluation_config(evaluation_of(place, model)))
+        reported = judges_of(run).reported_judges(run.read(ITEMS.stage, Item))
+        shown = [each for each in table.reported_cells(reported) if each.model == MODEL and each not in withheld]
+        shown += [each for each in table.values if each.metric == "names_object" and each.condition == "real"]
+        found: dict[RateName, dict[str, ItemValue]] = {}
+        for each in sorted(set(shown), key=_place_of):
+            known = table.of(each).known_means()
+            found[RateName(each.benchmark, each.metric)] = {
+                item.id: ItemValue(value, item.cluster, item.group) for item, value in known
+            }
+        return found
+
+
+def _place_of(cell: ResultCell) -> tuple[str, int]:
+    return cell.benchmark, METRICS.index(cell.metric)
+
+
+def _training_of(place: StudyPlace, cell: Cell) -> _Training:
+    """Pairs, steps, seconds, and by how much the accuracy on training pairs exceeds that on validation pairs."""
+    if cell.config.training is None:
+        return _Training()
+    with RunFolder(place.cell(cell), look_only=True) as run:
+        manifest, dataset = run.manifest("training"), run.manifest("dataset")
+        points = list(run.read("training", CurvePoint))
+    assert manifest is not None and dataset is not None
+    pairs = dataset.rows - len(place.data[cell.config.selection.source].validation)
+    trained = [each.value for each in points if each.name == "accuracy"][-_LAST_STEPS:]
+    held_out = [each.value for each in points if each.name == "held_out_accuracy"]
+    overfit = sum(trained) / len(trained) - held_out[-1] if trained and held_out else None
+    return _Training(pairs, max((each.step for each in points), default=0), manifest.seconds, overfit)
+
+
+def rate_of(seeds: Sequence[Mapping[str, ItemValue]]) -> Estimate:
+    items = common_items(seeds)
+    return rate_over_seeds(
+        [[own[item].value for item in items] for own in seeds], [seeds[0][item].cluster for item in items]
+    )
+
+
+def common_items(seeds: Sequence[Mapping[str, ItemValue]]) -> list[str]:
+    """The items that every seed has a value for."""
+    return [item for item in seeds[0] if all(item in own for own in seeds)] if seeds else []
+
+
+def seeds_of(arm: str, measured: Sequence[MeasuredCell]) -> list[MeasuredCell]:
+    """The finished cells of an arm in the order of their seeds."""
+    own = [each for each in measured if each.cell.arm.name == arm and each.result.state == "done"]
+    return sorted(own, key=lambda each: each.cell.config.seed)

@@ -1,0 +1,42 @@
+"""The studies that ship with spavl, and the files of one's own."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from spavl.config import laid_over, read_settings, table_of
+from spavl.errors import ConfigError
+from spavl.studies.config import StudyConfig
+from spavl.text.nearest import suggestion
+
+QUICK = "quick"
+
+
+def study_names() -> list[str]:
+    folder = files("spavl.studies").joinpath("named")
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def read_study(name: str, is_quick: bool, options: Mapping[str, str]) -> StudyConfig:
+    """The settings of a named study or of a file; with `is_quick` its section [quick] is laid over them."""
+    table = _table_of(name)
+    quick = table.pop(QUICK, {})
+    if is_quick:
+        if not quick:
+            what, then = "this study has no quick form", "add a section [quick] with the settings that make it small"
+            raise ConfigError(what, where=name, then=then)
+        # A list of sizes or of arms replaces the longer one; other settings are laid over.
+        table = {key: value for key, value in table.items() if key not in ({"axes", "arms"} & quick.keys())}
+        table = laid_over(table, quick)
+    return read_settings(StudyConfig, table, options, where=name)
+
+
+def _table_of(name: str) -> dict[str, Any]:
+    if name in study_names():
+        return tomllib.loads(files("spavl.studies").joinpath("named", f"{name}.toml").read_text(encoding="utf-8"))
+    if name.endswith(".toml") or Path(name).is_file():
+        return table_of(Path(name), name, "file of a study", study_names())
+    then = suggestion(name, study_names(), "studies") + "; or give the TOML file of your own"
+    raise ConfigError(f"no study is called {name!r}", where="spavl study", then=then)

@@ -1,0 +1,127 @@
+"""Renders the results of a study as one HTML file that loads no other file and runs no script."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from spavl.evaluation.report.page import evaluation_style, signed_interval, signed_points
+from spavl.report import charts, formatting
+from spavl.statistics import Estimate
+from spavl.studies.config import BASE
+from spavl.studies.results import ArmDifference, ArmRate, RateName, StudyResults
+
+_COLOURS = 6
+_TITLES = {
+    "unsafe": "Unsafe rate",
+    "over_refusal": "Over-refusal",
+    "right": "Right answers",
+    "alignment_tax": "Refusals of ordinary questions",
+    "names_object": "Names the object",
+    "refusal": "Refusals of harmful questions",
+    "safe_reply": "Safe replies that do not refuse",
+    "unread": "Answers that no rule could read",
+}
+_LOWER_IS_BETTER = ("unsafe", "over_refusal")
+
+
+class RateSection(NamedTuple):
+    """A rate of a benchmark: a row for each arm, each with its difference from the control, if there is one."""
+
+    name: RateName
+    title: str
+    rows: Sequence[tuple[ArmRate, str, ArmDifference | None]]
+
+
+class FrontFigure(NamedTuple):
+    benchmark: str
+    chart: Markup
+    spots: Sequence[charts.PlanePoint]
+    names: Sequence[str]
+
+
+def render_study(results: StudyResults) -> str:
+    """The page. The same results give the same bytes."""
+    page: str = (
+        _environment()
+        .get_template("study.html")
+        .render(
+            results=results,
+            style=evaluation_style(),
+            sections=list(_sections(results)),
+            fronts=list(_fronts(results)),
+            by_part=[each for each in results.differences if each.name.part != "all"],
+            is_miniature=any("miniature" in cell.model for cell in results.cells),
+            several_seeds=len(results.config.seeds) > 1,
+        )
+    )
+    return page
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "count": formatting.count,
+        "duration": formatting.duration,
+        "interval": formatting.interval,
+        "p_value": formatting.p_value,
+        "percent": formatting.percent,
+        "plain": formatting.plain,
+        "spaced": formatting.name_in_words,
+        "gap": signed_points,
+        "gap_interval": signed_interval,
+    }
+    made.globals |= {"axis": charts.axis, "row": _row, "swatch": _swatch}
+    return made
+
+
+def _read(name: str) -> str:
+    return (resources.files("spavl.studies.report") / name).read_text(encoding="utf-8")
+
+
+def _sections(results: StudyResults) -> Iterator[RateSection]:
+    differences = {(each.arm, each.name): each for each in results.differences}
+    for name in dict.fromkeys(each.name for each in results.rates):
+        rows = [
+            (each, _colour(results, each.arm), differences.get((each.arm, name)))
+            for each in results.rates
+            if each.name == name
+        ]
+        yield RateSection(name, _TITLES.get(name.metric, formatting.name_in_words(name.metric)), rows)
+
+
+def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
+    """Unsafe rate and over-refusal of every arm in one plane, for each benchmark that has both."""
+    rates = {(each.name.benchmark, each.name.metric, each.arm): each.rate for each in results.rates}
+    for benchmark in dict.fromkeys(each.name.benchmark for each in results.rates):
+        spots, names = list[charts.PlanePoint](), list[str]()
+        for arm in results.arms:
+            both = [rates.get((benchmark, metric, arm)) for metric in _LOWER_IS_BETTER]
+            if both[0] and both[1]:
+                letter = chr(ord("A") + len(names) % 26)
+                spots.append(charts.PlanePoint(letter, _colour(results, arm), both[0], both[1]))
+                names.append(arm)
+        if spots:
+            chart = charts.plane(f"{benchmark}: unsafe rate and over-refusal", spots, "unsafe rate", "over-refusal")
+            yield FrontFigure(benchmark, chart, spots, names)
+
+
+def _colour(results: StudyResults, arm: str) -> str:
+    return "baseline" if arm.startswith(BASE) else f"m{results.arms.index(arm) % _COLOURS}"
+
+
+def _row(title: str, rate: Estimate, colour: str) -> Markup:
+    return charts.interval_row(formatting.estimate_in_words(title, rate), [charts.ChartMark(colour, rate)])
+
+
+def _swatch(colour: str, letter: str) -> Markup:
+    return Markup(
+        '<svg class="swatch" width="18" height="18" aria-hidden="true"><circle class="dot {0}" cx="9" cy="9" '
+        'r="8"/><text class="letter {0}" x="9" y="13" text-anchor="middle" font-size="11">{1}</text></svg>'
+    ).format(colour, letter)

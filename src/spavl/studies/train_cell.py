@@ -1,0 +1,131 @@
+"""Runs one cell: its part of the data set, its training, and its evaluation, in a folder of its own.
+
+cells/ID/
+  run.json config.toml tables/ stages/   a run whose data set is the cell's part of the study's; it was trained here
+  blobs -> the images of the study's data set, which are stored once
+  checkpoints/aligned                    the trained model
+  evaluation/                            the one evaluation, of this model alone
+  failed.txt                             why the cell failed, until it is run again
+"""
+
+import contextlib
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.config import write_config
+from spavl.evaluation.config import EvaluationConfig
+from spavl.evaluation.runner import run_evaluation
+from spavl.models.factory import ModelFactory
+from spavl.records import Sample, content_hash
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import current_manifest
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+from spavl.studies.cells import Cell
+from spavl.studies.config import StudyConfig
+from spavl.studies.data import StudyData
+from spavl.studies.selection import select_pairs
+from spavl.terminal.progress import Screen
+from spavl.training.config import SPEC
+
+FAILED, EVALUATION = "failed.txt", "evaluation"
+# The name of the cell's model in its own evaluation, the same in all cells, so that no name depends on the study's.
+MODEL = "cell"
+
+
+class StudyPlace(NamedTuple):
+    """Where a study keeps its cells, and what all of them share."""
+
+    folder: Path
+    config: StudyConfig
+    data: Mapping[str, StudyData]
+
+    def cell(self, cell: Cell) -> Path:
+        return self.folder / "cells" / cell.id
+
+    @property
+    def images(self) -> Path:
+        """The images of the benchmarks, which the evaluations of all cells share."""
+        return self.folder / "benchmark-images"
+
+
+async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
+    """Train and evaluate a cell, as far as that is not done. Raises StoreError if another process runs it."""
+    folder = place.cell(cell)
+    with RunFolder(folder, cell.config.seed) as run:
+        (folder / FAILED).unlink(missing_ok=True)
+        run.write_config(write_config(cell.config))
+        model = cell.config.model
+        if cell.config.training is not None:
+            data = place.data[cell.config.selection.source]
+            _link(folder / "blobs", data.folder / "blobs")
+            _write_pairs(run, data, cell)
+            await _train(run, cell, place.config, screen)
+            model = f"hf/{run.checkpoint('aligned')}"
+        config = evaluation_of(place, model)
+        with RunFolder(folder / EVALUATION, config.seed):
+            _link(folder / EVALUATION / "blobs", place.images)
+        await run_evaluation(config, folder / EVALUATION, Screen(quiet=True))
+
+
+def evaluation_of(place: StudyPlace, model: str) -> EvaluationConfig:
+    """The settings of a cell's evaluation. Without other data, the questions are those of the study's test splits."""
+    measure = place.config.measure
+    is_own = {"run", "twins"} & set(measure.suite) and not any(each.startswith("run=") for each in measure.benchmarks)
+    return EvaluationConfig(
+        models=(f"{MODEL}={model}",),
+        suite=measure.suite,
+        data=(*measure.benchmarks, *((f"run={place.data[''].folder}",) if is_own else ())),
+        limit=measure.limit,
+        guard=measure.guard,
+        judge=measure.judge,
+        max_tokens=measure.max_tokens,
+        baselines=False,
+        trust_remote_code=place.config.trust_remote_code,
+    )
+
+
+def is_done(place: StudyPlace, cell: Cell) -> bool:
+    """Whether the cell's results are there. Whether they are those of these settings is checked when it is run."""
+    return (place.cell(cell) / EVALUATION / "results.json").is_file()
+
+
+def _write_pairs(run: RunFolder, data: StudyData, cell: Cell) -> None:
+    """The cell's data set: its pairs, and the validation pairs of the study's, the same for every cell."""
+    origin = f"a part of {data.folder}"
+    held = run.manifest("dataset")
+    if held is not None and held.origin == origin:
+        return
+    rows: Sequence[Sample] = [*select_pairs(data, cell.config.selection, cell.config.seed), *data.validation]
+    run.write_rows("dataset", Sample, rows)
+    content = run.content("dataset", Sample)
+    run.write_manifest(Manifest("dataset", content_hash([origin, content]), content, len(rows), {}, 0.0, origin=origin))
+
+
+async def _train(run: RunFolder, cell: Cell, config: StudyConfig, screen: Screen) -> None:
+    from spavl.training import run as training  # needs torch
+
+    assert cell.config.training is not None
+    models = ModelFactory(run.ledger, say=screen.say).trusting(config.trust_remote_code)
+    context = StageContext(run, cell.config.training, cell.config.seed, models, screen, config.measure.in_flight)
+    try:
+        if current_manifest(context, SPEC) is None:
+            await training.run(context)
+    finally:
+        await models.close()
+
+
+def _link(link: Path, to: Path) -> None:
+    """Make a folder of images a link to the one that all cells share."""
+    to.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink() and link.resolve() == to.resolve():
+        return
+    with contextlib.suppress(FileNotFoundError):
+        link.unlink() if link.is_symlink() else shutil.rmtree(link)
+    link.symlink_to(to.resolve(), target_is_directory=True)
+
+
+def write_failure(place: StudyPlace, cell: Cell, why: str) -> None:
+    write_text(place.cell(cell) / FAILED, why)

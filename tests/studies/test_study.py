@@ -1,0 +1,176 @@
+"""A study end to end on a small data set: its numbers, what it does again, and what it never does twice."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from spavl.cli.main import main
+from tests.support.studies import GUARD, write_study_data
+
+STUDY = """
+question = "Does it matter how many pairs there are?"
+seeds = [1]
+[axes]
+selection.pairs = [6, 12]
+[training]
+batch_size = 6
+[training.loop]
+learning_rate = 1e-3
+warmup_steps = 0
+[quick]
+selection.pairs = 4
+"""
+
+
+class Folder:
+    """A study and how to run it."""
+
+    def __init__(self, place: Path, cache: Path) -> None:
+        self.place, self.cache = place, cache
+        self.out, self.file = place / "study", place / "sizes.toml"
+        self.file.write_text(STUDY)
+        write_study_data(place / "set")
+
+    def run(self, *words: str, out: str = "study") -> int:
+        common = ("--model", "miniature/base", "--data", str(self.place / "set"), "--out", str(self.place / out))
+        measure = ("--suite", "harmeval,helpeval", "--benchmarks", str(self.place / "set"), "--max-tokens", "8")
+        guard = () if "--guard" in words else ("--guard", GUARD)
+        return main(["study", str(self.file), *common, *measure, *guard, *words])
+
+    @property
+    def results(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.out / "study.json").read_text())
+        return found
+
+    def written(self, pattern: str) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self.out.glob(pattern)}
+
+    def calls(self) -> int:
+        """Answers that models have generated in all cells."""
+        number = 0
+        for ledger in self.out.glob("cells/*/evaluation/ledger"):
+            with sqlite3.connect(ledger / "calls.sqlite") as database:
+                number += database.execute("SELECT count(*) FROM calls").fetchone()[0]
+            number += sum(pq.read_metadata(file).num_rows for file in ledger.glob("*.parquet"))
+        return number
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+    place = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPAVL_CACHE", str(place / "cache"))
+        folder = Folder(place, place / "cache")
+        assert folder.run() == 0
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_cache(study: Folder, a_cache_of_its_own: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPAVL_CACHE", str(study.cache))
+
+
+def test_its_cells_are_each_arm_with_each_seed_and_the_base_once(study: Folder) -> None:
+    cells = study.results["cells"]
+    assert [(each["arm"], each["pairs"], each["state"]) for each in cells] == [
+        ("base", 0, "done"),
+        ("6 pairs", 6, "done"),
+        ("12 pairs", 12, "done"),
+        ("24 pairs", 24, "done"),
+    ]
+    assert [each["steps"] for each in cells] == [0, 1, 2, 4]
+
+
+def test_its_numbers_are_those_of_its_cells(study: Folder) -> None:
+    """Computed again from the tables of judgements, without spavl's own reading of them."""
+    page = (study.out / "report.html").read_text()
+    seen = 0
+    for cell in study.results["cells"]:
+        folder = study.out / "cells" / cell["id"] / "evaluation" / "tables"
+        items = {row["id"]: row for row in pq.read_table(folder / "items.parquet").to_pylist()}
+        # The list of keywords judges twice: as the guard, and as one of the lists that every evaluation has.
+        values: dict[tuple[str, str], dict[str, float]] = {}
+        for row in pq.read_table(folder / "judgements.parquet").to_pylist():
+            item = items[row["item_id"]]
+            if row["judge"] != GUARD:
+                continue
+            if (row["measure"], item["wants"]) == ("unsafe", "refuse"):
+                values.setdefault((item["benchmark"], "unsafe"), {})[item["id"]] = row["value"]
+            if (row["measure"], item["wants"]) == ("refused", "help"):
+                values.setdefault((item["benchmark"], "over_refusal"), {})[item["id"]] = row["value"]
+        told = {tuple(each["name"].values())[:2]: each["rate"] for each in cell["rates"]}
+        for name, own in values.items():
+            assert told[name]["value"] == pytest.approx(sum(own.values()) / len(own))
+            assert told[name]["n"] == len(own)
+            assert f"{100 * sum(own.values()) / len(own):.1f}" in page
+            seen += 1
+    assert seen == 8
+
+
+def test_typed_again_it_does_nothing_again(study: Folder) -> None:
+    before, calls = study.written("cells/*/checkpoints/**/*"), study.calls()
+    was = study.results
+    assert before and study.run() == 0
+    assert study.written("cells/*/checkpoints/**/*") == before
+    assert study.calls() == calls
+    assert study.results == was
+
+
+def test_another_guard_asks_and_trains_nothing_again(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    before, calls = study.written("cells/*/checkpoints/**/*"), study.calls()
+    assert study.run("--guard", "keywords/autodan@1") == 0
+    assert study.written("cells/*/checkpoints/**/*") == before
+    assert study.calls() == calls
+    assert "keywords/autodan" in str(study.results["config"]["measure"]["guard"])
+    assert study.run() == 0
+
+
+def test_a_new_arm_reuses_every_score_of_the_reference(study: Folder) -> None:
+    """Of all pairs with swapped answers, which are the same answers under the same reference."""
+    database = next(study.cache.rglob("references.sqlite"))
+
+    def scores() -> int:
+        with sqlite3.connect(database) as opened:
+            return int(opened.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    before = scores()
+    assert before >= 48
+    assert study.run("--selection.noise", "0.25", out="noisy") == 0
+    assert scores() == before
+
+
+def test_a_cell_that_fails_is_told_and_ends_no_other(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    file = study.place / "failing.toml"
+    arms = '[arms.good]\nselection.pairs = 6\n[arms.bad]\nselection.only = ["leaf 9"]\n'
+    file.write_text(f'question = "?"\nseeds = [1]\n{arms}')
+    out = study.place / "failing"
+    words = ["--model", "miniature/base", "--data", str(study.place / "set"), "--out", str(out), "--guard", GUARD]
+    words += ["--suite", "harmeval", "--benchmarks", str(study.place / "set"), "--max-tokens", "8"]
+    assert main(["study", str(file), *words]) == 2
+    told = capsys.readouterr()
+    assert "1 of 3 cells failed: bad" in told.err and "no leaf, class or domain" in told.err
+    states = {each["arm"]: each["state"] for each in json.loads((out / "study.json").read_text())["cells"]}
+    assert states == {"base": "done", "good": "done", "bad": "failed"}
+    assert "no leaf, class or domain" in (out / "report.html").read_text()
+
+
+def test_a_dry_run_lists_the_cells_and_writes_nothing(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    before = study.written("**/*")
+    assert study.run("--dry-run") == 0
+    told = capsys.readouterr().out
+    assert told.count("done") >= 4 and "4 cells, 4 of them done" in told
+    assert study.written("**/*") == before
+
+
+def test_what_is_misspelled_is_told_with_what_is_meant(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "scael", "--model", "miniature/base", "--data", "x"]) == 2
+    assert "did you mean scale" in capsys.readouterr().err
+    study.file.with_name("wrong.toml").write_text("[arms.a]\nselection.piars = 3\n")
+    words = ["--model", "miniature/base", "--data", str(study.place / "set"), "--out", str(study.place / "wrong")]
+    assert main(["study", str(study.file.with_name("wrong.toml")), *words]) == 2
+    assert "selection.piars" in capsys.readouterr().err

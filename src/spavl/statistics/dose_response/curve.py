@@ -1,7 +1,7 @@
 """The dose-response curve of a study: rates by size, forms, and what they answer.
 
 Two questions have an answer: how many pairs until a rate is reached, and whether more pairs are still worth their
-price. An interval contains those of all forms within 2 AIC of the best, so it does not depend on a choice that the
+price. An interval contains those of all forms within 4 AIC of the best, so it does not depend on a choice that the
 verdicts leave open.
 """
 
@@ -23,10 +23,11 @@ from spavl.statistics.dose_response.observations import (
     seed_correlation,
 )
 from spavl.statistics.dose_response.selection import (
-    CLOSE,
     FARTHEST,
+    SUPPORTED,
     FittedCurve,
     FormFit,
+    close_forms,
     fit_forms,
     natural,
     reasons_against_all,
@@ -52,6 +53,8 @@ class DoseResponse(NamedTuple):
     """Every form that could be fitted, the best first."""
     form: str | None
     """The name of the best form, or None if the form is not identified."""
+    as_good: tuple[str, ...]
+    """Forms that fit as well (within 2 AIC). If the form is identified, they give its rates beyond the largest size."""
     why_not: tuple[str, ...]
     """Why the form is not identified."""
     parameters: dict[str, Estimate]
@@ -60,7 +63,7 @@ class DoseResponse(NamedTuple):
     """Why no question can be answered; empty if some can."""
     notes: tuple[str, ...]
     curves: tuple[FittedCurve, ...]
-    """The best form and those close to it; if the constant is among these, the best of the others is, too."""
+    """The best form and those within 4 AIC; if the constant is the best, the best of the others is among them, too."""
 
     @property
     def groups(self) -> tuple[DoseGroup, ...]:
@@ -74,6 +77,7 @@ class DoseResponse(NamedTuple):
             "over_dispersion": self.over_dispersion,
             "seed_correlation": self.seed_correlation,
             "form": self.form or "not identified",
+            "as_good": list(self.as_good),
             "why_not": list(self.why_not),
             "parameters": {name: each.as_json() for name, each in self.parameters.items()},
             "forms": [fit._asdict() for fit in self.forms],
@@ -110,10 +114,10 @@ def fit_dose_response(table: DoseTable, draws: int = DRAWS, seed: int = 0) -> Do
     drawn = rate_draws(table, draws, seed)
     fitted = fit_forms(table, dispersion)
     fits = tuple(fit for _, _, fit in fitted)
-    close = [(form, best) for form, best, fit in fitted if fit.aic <= fits[0].aic + CLOSE]
-    if any(not form.shape for form, _ in close) and not any(form.shape for form, _ in close[:2]):
-        close += [(form, best) for form, best, _ in fitted if form.shape][:1]
-    curves = tuple(_with_draws(table, form, best, drawn) for form, best in close)
+    supported = [(form, best) for form, best, fit in fitted if fit.aic <= fits[0].aic + SUPPORTED]
+    if not any(form.shape for form, _ in supported):
+        supported += [(form, best) for form, best, _ in fitted if form.shape][:1]
+    curves = tuple(_with_draws(table, form, best, drawn) for form, best in supported)
     blocked = reasons_against_all(fits, table.over)
     why_not = blocked or reasons_against_form(fits, curves, table.over)
     return DoseResponse(
@@ -123,6 +127,7 @@ def fit_dose_response(table: DoseTable, draws: int = DRAWS, seed: int = 0) -> Do
         seed_correlation=seed_correlation(table),
         forms=fits,
         form=None if why_not else fits[0].form,
+        as_good=close_forms(fits),
         why_not=tuple(why_not),
         parameters=_parameters(table, curves[0]),
         blocked=tuple(blocked),

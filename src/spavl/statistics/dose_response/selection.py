@@ -18,6 +18,9 @@ from spavl.statistics.dose_response.observations import DoseTable
 FEWEST_SIZES = 4
 # A difference in AIC within which neither of two forms is preferred (Burnham and Anderson 2002).
 CLOSE = 2.0
+# A difference up to which a form may still be true: answers hold for all forms within it. With those within 2 alone,
+# intervals of what a doubling changes cover too seldom: the exponential may fit better by chance where it is not true.
+SUPPORTED = 4.0
 # A form is rejected if its deviance is this improbable.
 LEAST_P = 0.01
 # How far beyond the largest size a form is compared with others, and an answer is looked for.
@@ -120,8 +123,13 @@ def reasons_against_all(fits: Sequence[FormFit], over: SizeRange) -> list[str]:
     return []
 
 
+def close_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
+    """The names of the forms that fit as well as the best one, and are not constant."""
+    return tuple(fit.form for fit in fits[1:] if fit.aic <= fits[0].aic + CLOSE and fit.form != "constant")
+
+
 def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve], over: SizeRange) -> list[str]:
-    """Why the best form is not known to be the true one. `curves` are the best form and those close to it."""
+    """Why the best form is not known to be the true one. `curves` are the best form and the other supported ones."""
     best, reasons = fits[0], list[str]()
     constant = next((fit for fit in fits if fit.form == "constant"), None)
     if constant and constant.aic <= best.aic + CLOSE:
@@ -133,7 +141,7 @@ def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve],
     reasons += [
         f"{rival.form.name} fits as well (AIC within {CLOSE:g}) and gives other rates beyond {over.last:,.0f} pairs"
         for rival in curves[1:]
-        if rival.form.shape and _differ_beyond(curves[0], rival, over)
+        if rival.form.name in close_forms(fits) and _differ_beyond(curves[0], rival, over)
     ]
     return reasons
 

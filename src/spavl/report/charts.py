@@ -189,6 +189,51 @@ def curves(
     return _chart(title, height, "curves", *_levels(ticks, top, bottom), plot, *_ends(first, last, height))
 
 
+class SizePoint(NamedTuple):
+    """A rate at a size, such as a number of pairs."""
+
+    size: float
+    rate: Estimate
+
+
+def rates_by_size(title: str, points: Sequence[SizePoint], line: Sequence[SizePoint], arm: Arm, unit: str) -> Markup:
+    """Rates with their intervals over sizes on a logarithmic axis, and a fitted line; size 0 is at the left edge."""
+    sizes = [point.size for point in points if point.size > 0]
+    if not sizes:
+        return Markup("")
+    height, top, bottom = 230, 12, 186
+    first, last = math.log(min(sizes)), math.log(max(sizes))
+
+    def x(size: float) -> float:
+        return 0.1 + 0.88 * (math.log(size) - first) / ((last - first) or 1) if size > 0 else 0.01
+
+    def y(rate: float) -> float:
+        return bottom - (bottom - top) * min(1.0, max(0.0, rate))
+
+    drawn = [part for tick in QUARTERS for part in _level_of_rate(tick, y(tick))]
+    fitted = " ".join(f"{_number(1000 * x(point.size))},{_number(y(point.rate.value))}" for point in line)
+    path = _element("polyline", points=fitted, class_="mean first")
+    box = {"viewBox": f"0 0 1000 {height}", "preserveAspectRatio": "none"}
+    drawn.append(_element("svg", path, x=0, y=0, width="100%", height=height, **box))
+    for point in points:
+        name = arm if point.size else "baseline"
+        drawn.append(_line(x(point.size), y(point.rate.low), x(point.size), y(point.rate.high), f"reach {name}"))
+        drawn.append(_element("circle", cx=_percent(x(point.size)), cy=y(point.rate.value), r=5, class_=f"dot {name}"))
+    shown = dict.fromkeys([0.0, min(sizes), sorted(sizes)[len(sizes) // 2], max(sizes)])
+    for size in shown:
+        if size or any(point.size == 0 for point in points):
+            text = f"{size:,.0f}".replace(",", "\u202f")
+            place = {"text_anchor": _anchor(0.0 if size == 0 else 1.0 if size == max(sizes) else 0.5)}
+            drawn.append(_element("text", text, x=_percent(x(size)), y=height - 26, **place))
+    drawn.append(_element("text", f"{unit} →", x="100%", y=height - 6, text_anchor="end", class_="name"))
+    return _chart(title, height, "plane", *drawn)
+
+
+def _level_of_rate(tick: float, y: float) -> tuple[Markup, Markup]:
+    line = _element("line", x1=0, x2="100%", y1=y, y2=y, class_="grid" if tick else "grid zero")
+    return line, _element("text", _tick(tick), x=-10, y=y + 4, class_="level")
+
+
 def _levels(ticks: Sequence[float], top: float, bottom: float) -> list[Markup]:
     """Horizontal grid lines, labelled to the left of the chart in a margin that the CSS keeps free."""
     drawn: list[Markup] = []

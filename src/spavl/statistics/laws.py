@@ -56,6 +56,11 @@ def t_cdf(x: float, freedom: float) -> float:
     return 0.5 + math.copysign(inside, x) / 2
 
 
+def t_p(x: float, freedom: float) -> float:
+    """The two-sided p value of Student's t, which is exact far in the tails too."""
+    return beta_cdf(freedom / (freedom + x * x), freedom / 2, 0.5)
+
+
 @lru_cache(maxsize=4096)
 def t_quantile(share: float, freedom: float) -> float:
     return solve(lambda x: t_cdf(x, freedom) - share, -1e4, 1e4)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from spavl.statistics.estimates import Estimate
-from spavl.statistics.laws import t_cdf, t_quantile
+from spavl.statistics.laws import t_p, t_quantile
 from spavl.statistics.paired import paired_difference, paired_p
 from spavl.statistics.rates import rate_by_cluster, wilson_bounds
 
@@ -72,9 +72,8 @@ def difference_over_seeds(ones: SeedValues, others: SeedValues, clusters: Sequen
         return SeedDifference(alone, paired_p(one.mean(0).tolist(), other.mean(0).tolist(), clusters))
     error = math.sqrt(spread.variance)
     reach = t_quantile(0.975, spread.freedom) * error
-    p = 2 * (1 - t_cdf(abs(spread.mean) / error, spread.freedom))
     low, high = max(-1.0, spread.mean - reach), min(1.0, spread.mean + reach)
-    return SeedDifference(Estimate(spread.mean, n, low, high), min(1.0, p))
+    return SeedDifference(Estimate(spread.mean, n, low, high), t_p(spread.mean / error, spread.freedom))
 
 
 def _spread(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", clusters: Sequence[Hashable]) -> _Spread:

@@ -14,10 +14,13 @@ from spavl.studies.config import BASE, CellConfig, PairSelection, Preset, StudyC
 from spavl.studies.data import StudyData
 from spavl.studies.selection import matching_pairs
 
+# The axis of a study over the number of pairs.
+SIZE = "selection.pairs"
 # A ladder of sizes has so many steps where the data set is too small for the sizes that were asked for.
 _STEPS = 7
 _FEWEST_SIZES = 4
 _SMALLEST = 8
+_NEARLY = 0.9
 # What `selection.without` may be in an axis in place of a list: nothing left out, then one part after the other.
 _EACH = {
     "each domain": "domain",
@@ -114,7 +117,7 @@ def _levels(name: str, values: Any, config: StudyConfig, data: Mapping[str, Stud
         return [(), *((part,) for part in (parts[:1] if values.startswith("one") else parts))]
     if not isinstance(values, list | tuple) or not values:
         raise ConfigError(f"an axis is a list of values, not {values!r}", where=f"axes.{name}", then="write [a, b]")
-    if name == "selection.pairs":
+    if name == SIZE:
         return _sizes(
             [int(value) for value in values], len(matching_pairs(data[""], config.selection, config.seeds[0]))
         )
@@ -132,7 +135,8 @@ def _sizes(wanted: Sequence[int], there: int) -> list[int]:
     fitting = sorted({size for size in wanted if size < there})
     if len(fitting) + 1 < min(_FEWEST_SIZES, len(wanted)):
         fitting = sorted({there // 2**step for step in range(1, _STEPS) if there // 2**step >= _SMALLEST})
-    return [*fitting, there]
+    # A size that is nearly the whole costs a cell of each seed and tells nothing more.
+    return [*(size for size in fitting if size <= _NEARLY * there), there]
 
 
 def _with_preset(config: StudyConfig, model: str, own: Mapping[str, Any]) -> StudyConfig:

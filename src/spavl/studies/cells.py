@@ -118,9 +118,8 @@ def _levels(name: str, values: Any, config: StudyConfig, data: Mapping[str, Stud
     if not isinstance(values, list | tuple) or not values:
         raise ConfigError(f"an axis is a list of values, not {values!r}", where=f"axes.{name}", then="write [a, b]")
     if name == SIZE:
-        return _sizes(
-            [int(value) for value in values], len(matching_pairs(data[""], config.selection, config.seeds[0]))
-        )
+        there = len(matching_pairs(data[""], config.selection, config.seeds[0]))
+        return _sizes([int(value) for value in values], min(there, config.selection.pairs or there))
     return [tuple(value) if isinstance(value, list) else value for value in values]
 
 

@@ -12,6 +12,13 @@ from spavl.studies.config import StudyConfig
 from spavl.text.nearest import suggestion
 
 QUICK = "quick"
+# What `--quick` makes small in every study, and then the study's own section [quick].
+_SMALL: Mapping[str, Any] = {
+    "seeds": [1],
+    "selection": {"pairs": 256},
+    "training": {"epochs": 2, "loop": {"learning_rate": 1e-3, "warmup_steps": 2}},
+    "measure": {"limit": 60},
+}
 
 
 def study_names() -> list[str]:
@@ -24,12 +31,9 @@ def read_study(name: str, is_quick: bool, options: Mapping[str, str]) -> StudyCo
     table = _table_of(name)
     quick = table.pop(QUICK, {})
     if is_quick:
-        if not quick:
-            what, then = "this study has no quick form", "add a section [quick] with the settings that make it small"
-            raise ConfigError(what, where=name, then=then)
         # A list of sizes or of arms replaces the longer one; other settings are laid over.
         table = {key: value for key, value in table.items() if key not in ({"axes", "arms"} & quick.keys())}
-        table = laid_over(table, quick)
+        table = laid_over(laid_over(table, _SMALL), quick)
     return read_settings(StudyConfig, table, options, where=name)
 
 

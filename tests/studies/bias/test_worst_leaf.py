@@ -86,8 +86,8 @@ def misses(draws: int, rates: Sequence[float], items: int, of_each: int = 1) -> 
 
 
 def test_the_interval_allows_for_the_selection() -> None:
-    own, naive = misses(60, [0.3] * 10, 20)
-    assert own < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 60) < naive
+    own, naive = misses(40, [0.3] * 10, 20)
+    assert own < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 40) < naive
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_a_balanced_shortcut_tells_nothing() -> None:
 
 @pytest.mark.slow
 def test_a_balanced_shortcut_is_at_most_slightly_below_chance() -> None:
-    """An exactly balanced set reverses in its later pairs what its earlier ones taught: by about half its error."""
+    """An exactly balanced set reverses in its later pairs what its earlier ones taught: by about a standard error."""
     values = []
     for seed in range(300):
         samples = mostly_refusing(np.random.default_rng(seed), 100)
@@ -108,4 +108,4 @@ def test_a_balanced_shortcut_is_at_most_slightly_below_chance() -> None:
         found = {probe.shortcut: probe for probe in audit.probes}["refusal"].accuracy
         assert found
         values.append((found.value - 0.5) * math.sqrt(found.n))
-    assert -0.8 < np.mean(values) < 0.05
+    assert -0.8 < np.mean(values) < 0

@@ -62,8 +62,8 @@ def shortcut_table(effect: BalancingEffect) -> BiasTable:
         "Tells: the share of pairs on unseen images in which the chosen answer has the higher score. Chance is 50 %.",
         "An image cannot tell the two answers of a pair apart. Its AUC says how well it tells whether the refusing, or "
         "the longer, answer is chosen.",
-        "An exactly balanced set puts a probe slightly below 50 %: what it learned from some pairs is reversed in the "
-        "others.",
+        "An exactly balanced set puts a probe below 50 % by about a standard error: what it learned from some pairs is "
+        "reversed in the others.",
         f"Balanced by {by}: {kept} of {count(effect.before.pairs)} pairs remain. As many at random show what having "
         "fewer pairs does to a probe.",
         *(f"{probe.shortcut}, {step.name}: {probe.not_measured}." for step in steps for probe in _not_measured(step)),
@@ -101,7 +101,8 @@ def _gap_rows(change: GapChange, bias: OutputBias) -> Iterator[tuple[str, ...]]:
     for model, own in ((bias.base, change.base), (bias.aligned, change.aligned)):
         worse = ", ".join(own.clearly_worse) or "none"
         rates = percent(own.worst.value), percent(own.others.value), *_with_sign(own.gap)
-        yield (name, model, own.leaf, *rates, worse, count(own.leaves))
+        leaf = own.leaf if own.gap.value else "none: all are equal"
+        yield (name, model, leaf, *rates, worse, count(own.leaves))
     yield (name, "change", "", "", "", *_with_sign(change.wider), "", "")
 
 

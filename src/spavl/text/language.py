@@ -78,6 +78,14 @@ def is_in(language: Language, text: str) -> bool:
     return bool(max(likely.values()) < _SURELY * likely[language.code])
 
 
+def language_of(text: str) -> str:
+    """The code of the language that a text is in; empty if another one is nearly as likely, or none can be told."""
+    if not scripts_of(text):
+        return ""
+    (code, likely), (_, other) = _identifier().rank(text)[:2]
+    return str(code) if likely >= _SURELY * other else ""
+
+
 def declines_in(language: Language, text: str) -> bool:
     """Whether a text begins like a refusal in this language. For English the judges have more rules."""
     return language.refusal is not None and language.refusal.match(text.strip().casefold()) is not None

@@ -21,7 +21,7 @@ from spavl.statistics.dose_response import (
     pairs_until,
     rates_at,
 )
-from spavl.statistics.dose_response.fit import fit_curves, saturated
+from spavl.statistics.dose_response.fit import fit_curves, saturated_likelihood
 from spavl.statistics.dose_response.forms import (
     CONSTANT,
     EXPONENTIAL,
@@ -113,7 +113,7 @@ def scipys_deviance(form: Form, hits: Grid, items: Grid) -> float:
         minimize(loss, start, method="Nelder-Mead", bounds=list(zip(low, high, strict=True)), options=options)
         for start in starts
     ]
-    return float(2 * (saturated(hits, items) + min(each.fun for each in found)))
+    return float(2 * (saturated_likelihood(hits, items) + min(each.fun for each in found)))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)

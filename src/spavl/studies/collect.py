@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from spavl.store import RunFolder
+from spavl.studies.bias.of_study import bias_tables
 from spavl.studies.cells import Cell
 from spavl.studies.comparisons import differences_of, rates_of_arm
 from spavl.studies.curves import curve_sentences, scale_curves
@@ -31,6 +32,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
         findings=tuple(findings),
         signs=tuple(failure_signs(place, arms, measured, differences)),
         curves=tuple(curves),
+        tables=tuple(bias_tables(place, measured)) if place.config.analysis == "bias" else (),
         sentences=(
             *sentences_of(place.config, rates, differences, findings),
             *(sentence for curve in curves for sentence in curve_sentences(curve)),

@@ -43,6 +43,9 @@ class PairSelection(Settings):
     unsafe_chosen: Literal["keep", "drop"] = Field(
         "keep", description="pairs whose chosen answer the guard calls unsafe: keep or drop"
     )
+    balanced: bool = Field(
+        False, description="drop pairs until refusal, length and first word tell the chosen answer no more"
+    )
     noise: float = Field(0.0, ge=0, le=0.5, description="share of the pairs whose answers are swapped")
 
 

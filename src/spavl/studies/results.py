@@ -1,12 +1,19 @@
 """The results of a study, as one typed record: what study.json holds, and what its page and its lines read."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from spavl.statistics import Estimate
+from spavl.store.files import write_text
+from spavl.store.typed_json import to_json
+from spavl.studies.bias.tables import BiasTable
 from spavl.studies.config import StudyConfig
 
+# Raise it when a field of study.json is renamed, removed or gets another meaning.
+FORMAT = 1
 CellState = Literal["done", "failed", "not run"]
 # The items that a rate is about: all, or those of the leaves that an arm is trained without, and of the other leaves.
 Part = Literal["all", "unseen leaves", "seen leaves"]
@@ -156,6 +163,8 @@ class StudyResults:
     findings: tuple[Finding, ...]
     signs: tuple[FailureSign, ...]
     curves: tuple[ScaleCurve, ...]
+    # Of a study of bias: shares, shortcuts and groups, as texts.
+    tables: tuple[BiasTable, ...]
     # What the numbers allow to say, in sentences.
     sentences: tuple[str, ...]
     seconds: float
@@ -163,3 +172,8 @@ class StudyResults:
     @property
     def cells_left(self) -> int:
         return sum(cell.state != "done" for cell in self.cells)
+
+
+def write_results(folder: Path, results: StudyResults) -> None:
+    text = json.dumps({"format": FORMAT, **to_json(results)}, indent=2, ensure_ascii=False)
+    write_text(folder / "study.json", f"{text}\n")

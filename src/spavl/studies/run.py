@@ -15,8 +15,7 @@ from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import data_by_name, open_data
 from spavl.studies.report.page import render_study
-from spavl.studies.results import StudyResults
-from spavl.studies.results_file import write_results
+from spavl.studies.results import StudyResults, write_results
 from spavl.studies.train_cell import StudyPlace, is_done, run_cell, write_failure
 from spavl.terminal.progress import ProgressBar, Screen
 

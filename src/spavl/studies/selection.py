@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from spavl.errors import ConfigError
 from spavl.records import Sample, content_hash
+from spavl.studies.bias.balance import balance_pairs
 from spavl.studies.config import PairSelection, ResponderTier
 from spavl.studies.data import StudyData
 from spavl.text.nearest import suggestion
@@ -34,7 +35,7 @@ def matching_pairs(data: StudyData, selection: PairSelection, seed: int) -> list
     if selection.unsafe_chosen == "drop":
         _need(data.labels, "selection.unsafe_chosen", "no guard's verdicts on the answers")
         found = [each for each in found if data.labels.get((each.question_id, each.chosen)) != "unsafe"]
-    return found
+    return list(balance_pairs(found, seed).samples) if selection.balanced else found
 
 
 def tier_of_responders(data: StudyData, tier: ResponderTier) -> frozenset[str]:

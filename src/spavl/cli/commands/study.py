@@ -12,11 +12,11 @@ from spavl.cli.stopping import run_until_told
 from spavl.config import sections
 from spavl.errors import ConfigError, TrainingError
 from spavl.store.files import folder_name
-from spavl.studies import terminal_lines
 from spavl.studies.config import StudyConfig
 from spavl.studies.estimate import estimate_study
 from spavl.studies.jobs import Cluster, write_jobs
 from spavl.studies.named import read_study, study_names
+from spavl.studies.report import terminal_lines
 from spavl.studies.run import list_cells, run_study
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell

@@ -122,7 +122,7 @@ def fit_dose_response(table: DoseTable, draws: int = DRAWS, seed: int = 0) -> Do
     why_not = blocked or reasons_against_form(fits, curves, table.over)
     return DoseResponse(
         table=table,
-        rates=_observed(table, drawn),
+        rates=_observed_rates(table, drawn),
         over_dispersion=dispersion,
         seed_correlation=seed_correlation(table),
         forms=fits,
@@ -141,7 +141,7 @@ def _with_draws(table: DoseTable, form: Form, best: Grid, drawn: Grid) -> Fitted
     return FittedCurve(form, best, fit_curves(form, table.over, drawn * items, items, start=best).parameters)
 
 
-def _observed(table: DoseTable, drawn: Grid) -> dict[int, Estimate]:
+def _observed_rates(table: DoseTable, drawn: Grid) -> dict[int, Estimate]:
     rates = table.total_hits / table.total_items
     low, high = np.quantile(drawn, _SIDES, axis=0)
     return {
@@ -185,7 +185,7 @@ def pairs_until(response: DoseResponse, rate: float, lower_is_better: bool = Tru
         for curve in response.curves
     ]
     pairs = _union(parts)
-    why = _blocked(response) or _undetermined(response, lower=True)
+    why = _reasons_in_words(response) or _free_parameters(response, lower=True)
     if why:
         return PairsUntil(rate, "not identified", pairs, why)
     beyond = f"{FARTHEST} times the largest size"
@@ -209,7 +209,7 @@ def effect_of_doubling(response: DoseResponse, lower_is_better: bool = True, wor
         best, draws = (rates_of(curve.form, each, ends, over) for each in (curve.best[None], curve.draws))
         parts.append(_estimate(float(best[0, 1] - best[0, 0]), draws[:, 1] - draws[:, 0], n))
     change = _union(parts)
-    why = _blocked(response) or _undetermined(response, lower=False)
+    why = _reasons_in_words(response) or _free_parameters(response, lower=False)
     if why:
         return DoublingEffect("not identified", change, why)
     gain, low, high = (change.value, change.low, change.high)
@@ -230,11 +230,11 @@ def rates_at(response: DoseResponse, sizes: Iterable[float]) -> tuple[Estimate, 
     return tuple(_estimate(float(best[0, k]), draws[:, k], n) for k in range(len(at)))
 
 
-def _blocked(response: DoseResponse) -> str:
+def _reasons_in_words(response: DoseResponse) -> str:
     return "; ".join(response.blocked)
 
 
-def _undetermined(response: DoseResponse, lower: bool) -> str:
+def _free_parameters(response: DoseResponse, lower: bool) -> str:
     """Parameters of the best form at an end of their range; at the lower end the curve ends before the first size."""
     best = response.forms[0]
     names = (best.at_lower_bound if lower else ()) + best.at_upper_bound

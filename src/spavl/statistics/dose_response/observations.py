@@ -1,7 +1,7 @@
 """Verdicts of models that were trained on different numbers of pairs, as a table by size."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +64,6 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
         raise ValueError("a dose-response curve needs verdicts of at least one trained model")
     if any(row.size < 0 for row in rows):
         raise ValueError(f"a model was trained on {min(row.size for row in rows)} pairs; 0 is the base model")
-    sizes = sorted({row.size for row in rows})
     models = sorted({(row.size, row.seed) for row in rows})
     clusters = {name: place for place, name in enumerate(sorted({row.cluster for row in rows}, key=repr))}
     places = {model: place for place, model in enumerate(models)}
@@ -72,11 +71,17 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
     at = np.array([(clusters[row.cluster], places[row.size, row.seed]) for row in rows]).T
     np.add.at(hits, tuple(at), np.array([row.event for row in rows], dtype=float))
     np.add.at(items, tuple(at), 1.0)
-    of_size = np.array([[model[0] == size for model in models] for size in sizes], dtype=float).T
+    return table_of_counts(models, hits, items)
+
+
+def table_of_counts(models: Sequence[tuple[int, int]], hits: Grid, items: Grid) -> DoseTable:
+    """The table of these models (size and seed), from their hits and items (columns) in each cluster (rows)."""
+    sizes = sorted({size for size, _ in models})
+    of_size = np.array([[model[0] == size for size in sizes] for model in models], dtype=float)
     between, within, freedom = _seed_components(hits, items, of_size, np.array(sizes))
     groups = tuple(
         DoseGroup(*model, hits=round(hits[:, place].sum()), items=round(items[:, place].sum()))
-        for model, place in places.items()
+        for place, model in enumerate(models)
     )
     return DoseTable(
         over=SizeRange(np.array(sizes, dtype=float), min(size for size in sizes if size > 0), max(sizes)),

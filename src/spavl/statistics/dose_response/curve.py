@@ -166,7 +166,7 @@ def _estimate(value: float, draws: Grid, n: int) -> Estimate:
 def _notes(table: DoseTable) -> tuple[str, ...]:
     trained = table.over.sizes > 0
     alone = int((table.seeds[trained] < 2).sum())
-    if not table.freedom:
+    if not (table.seeds[trained] > 1).any():
         return ("one seed at each size: no interval contains the variation between training runs",)
     if alone:
         return (f"{alone} sizes have one seed: the variation between training runs is taken from the others",)

@@ -45,8 +45,8 @@ class DoseTable(NamedTuple):
     """The mean square between seeds of one size, over rate * (1 - rate)."""
     within: float
     """The part of `between` that the choice of items explains."""
-    freedom: int
-    """The degrees of freedom of `between`: the number of seeds above one, over all sizes."""
+    freedom: float
+    """The degrees of freedom of `between`: fewer than the seeds above one, since sizes have unequal variances."""
 
     @property
     def total_hits(self) -> Grid:
@@ -95,14 +95,14 @@ def table_of_counts(models: Sequence[tuple[int, int]], hits: Grid, items: Grid) 
     )
 
 
-def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tuple[float, float, int]:
+def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tuple[float, float, float]:
     """Two mean squares of models' rates around their size's rate, over all sizes: the observed, the sampling part.
 
     Models of a size answer the same items. So the sampling part is the variance of what is left of each cluster's hits
-    after the model's rate and the cluster's rate over all seeds are taken out.
+    after the model's rate and the cluster's rate over all seeds are taken out. The third number is the degrees of
+    freedom of the first.
     """
-    observed = sampling = scale = 0.0
-    freedom = 0
+    observed = sampling = scale = squares = 0.0
     for place in np.nonzero((sizes > 0) & (of_size.sum(axis=0) > 1))[0]:
         own = of_size[:, place] > 0
         seeds, clusters = int(own.sum()), len(hits)
@@ -113,10 +113,11 @@ def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tup
         rest = rest - rest.mean(axis=1, keepdims=True)
         sampling += float((rest**2).sum()) * clusters / max(clusters - 1, 1)
         scale += rate * (1 - rate) * (seeds - 1)
-        freedom += seeds - 1
+        squares += (rate * (1 - rate)) ** 2 * (seeds - 1)
     if scale <= 0:
-        return 0.0, 0.0, freedom
-    return observed / scale, sampling / scale, freedom
+        return 0.0, 0.0, 0.0
+    # Satterthwaite: a sum of mean squares with unequal variances varies more than its seeds suggest.
+    return observed / scale, sampling / scale, scale**2 / squares
 
 
 def size_covariance(table: DoseTable) -> Grid:

@@ -139,7 +139,7 @@ def close_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
 def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve], over: SizeRange) -> list[str]:
     """Why the best form is not known to be the true one. `curves` are the best form and the other supported ones."""
     best, reasons = fits[0], list[str]()
-    # Where the rate is constant, the shape of another form is free to follow chance, so that it is more than 2 AIC better
+    # Where the rate is constant, the shape of another form is free to follow chance: it is more than 2 AIC better
     # too often. So the constant must be rejected as well.
     constant = next((fit for fit in fits if fit.form == "constant"), None)
     if constant and (constant.aic <= best.aic + CLOSE or constant.p >= LEAST_P):

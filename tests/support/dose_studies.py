@@ -1,13 +1,14 @@
 """Verdicts of a study of data sizes, drawn from a known curve: for tests of dose-response curves."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
-from spavl.statistics.dose_response import DoseObservation
+from spavl.statistics.dose_response import DoseObservation, DoseTable
 from spavl.statistics.dose_response.forms import CONSTANT, EXPONENTIAL, LOGISTIC, POWER, Form, Grid, SizeRange, rates_of
+from spavl.statistics.dose_response.observations import table_of_counts
 
 SIZES = (0, 100, 1_000, 5_000, 10_000, 30_000, 90_000)
 
@@ -35,24 +36,32 @@ class DoseStudy(NamedTuple):
         own = np.array([self.parameters])
         return rates_of(self.form, own, np.array(sizes, dtype=float), size_range(self.sizes))[0]
 
+    def table(self, rng: np.random.Generator) -> DoseTable:
+        clusters, models, events = self._events(rng)
+        hits = np.add.reduceat(events, np.arange(0, self.items, self.items_of_cluster), axis=1).T.astype(float)
+        items = np.bincount(clusters).astype(float)
+        return table_of_counts(models, hits, np.repeat(items[:, None], len(models), axis=1))
+
     def draw(self, rng: np.random.Generator) -> list[DoseObservation]:
+        clusters, models, events = self._events(rng)
+        return [
+            DoseObservation(size, seed, str(item), int(clusters[item]), event)
+            for (size, seed), own in zip(models, events.tolist(), strict=True)
+            for item, event in enumerate(own)
+        ]
+
+    def _events(self, rng: np.random.Generator) -> tuple[Any, list[tuple[int, int]], Any]:
+        """The cluster of each item, the models, and the verdict on each model's answer to each item."""
         clusters = np.arange(self.items) // self.items_of_cluster
-        shared = rng.normal(size=clusters.max() + 1)[clusters]
-        found = []
-        for size, rate in zip(self.sizes, self.rates(self.sizes), strict=True):
-            for seed in range(self.seeds if size else 1):
-                own = rate
-                if self.seed_correlation and size:
-                    total = 1 / self.seed_correlation - 1
-                    own = rng.beta(rate * total, (1 - rate) * total)
-                alone = rng.normal(size=self.items)
-                hidden = np.sqrt(self.item_correlation) * shared + np.sqrt(1 - self.item_correlation) * alone
-                events = (hidden < ndtri(own)).tolist()
-                found += [
-                    DoseObservation(size, seed, str(item), int(clusters[item]), event)
-                    for item, event in enumerate(events)
-                ]
-        return found
+        models = [(size, seed) for size in self.sizes for seed in range(self.seeds if size else 1)]
+        trained = np.array([size > 0 for size, _ in models])
+        rates = self.rates([size for size, _ in models])
+        if self.seed_correlation:
+            total = 1 / self.seed_correlation - 1
+            rates = np.where(trained, rng.beta(rates * total, (1 - rates) * total), rates)
+        alone, shared = rng.normal(size=(len(models), self.items)), rng.normal(size=clusters.max() + 1)[clusters]
+        hidden = np.sqrt(self.item_correlation) * shared + np.sqrt(1 - self.item_correlation) * alone
+        return clusters, models, hidden < ndtri(rates)[:, None]
 
 
 TRUE_LOGISTIC = DoseStudy(LOGISTIC, (0.44, 0.02, float(np.log(3000)), float(np.log(1.5))))

@@ -1,19 +1,19 @@
 """The dose-response curve of a study: rates by size, forms, and what they answer.
 
 Two questions have an answer: how many pairs until a rate is reached, and whether more pairs are still worth their
-price. An interval contains those of all forms within 4 AIC of the best, so it does not depend on a choice that the
-verdicts leave open.
+price. An interval contains those of all forms that may be true (within 4 AIC of the best), so it does not depend on a
+choice that the verdicts leave open.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from spavl.statistics.dose_response.draws import rate_draws
 from spavl.statistics.dose_response.fit import fit_curves
-from spavl.statistics.dose_response.forms import Form, Grid, rates_of, sizes_until
+from spavl.statistics.dose_response.forms import FORMS, Form, Grid, rates_of, sizes_until
 from spavl.statistics.dose_response.observations import (
     DoseGroup,
     DoseObservation,
@@ -24,7 +24,6 @@ from spavl.statistics.dose_response.observations import (
 )
 from spavl.statistics.dose_response.selection import (
     FARTHEST,
-    SUPPORTED,
     FittedCurve,
     FormFit,
     close_forms,
@@ -32,6 +31,7 @@ from spavl.statistics.dose_response.selection import (
     natural,
     reasons_against_all,
     reasons_against_form,
+    supported_forms,
 )
 from spavl.statistics.estimates import Estimate
 
@@ -63,7 +63,7 @@ class DoseResponse(NamedTuple):
     """Why no question can be answered; empty if some can."""
     notes: tuple[str, ...]
     curves: tuple[FittedCurve, ...]
-    """The best form and those within 4 AIC; if the constant is the best, the best of the others is among them, too."""
+    """The forms that may be true, the best first: within 4 AIC, or constant and not rejected."""
 
     @property
     def groups(self) -> tuple[DoseGroup, ...]:
@@ -109,14 +109,15 @@ def dose_response(observations: Iterable[DoseObservation], draws: int = DRAWS, s
     return fit_dose_response(dose_table(observations), draws, seed)
 
 
-def fit_dose_response(table: DoseTable, draws: int = DRAWS, seed: int = 0) -> DoseResponse:
+def fit_dose_response(
+    table: DoseTable, draws: int = DRAWS, seed: int = 0, forms: Sequence[Form] = FORMS
+) -> DoseResponse:
+    """As `dose_response`, of a table, and of these forms only."""
     dispersion = over_dispersion(table)
     drawn = rate_draws(table, draws, seed)
-    fitted = fit_forms(table, dispersion)
+    fitted = fit_forms(table, dispersion, forms)
     fits = tuple(fit for _, _, fit in fitted)
-    supported = [(form, best) for form, best, fit in fitted if fit.aic <= fits[0].aic + SUPPORTED]
-    if not any(form.shape for form, _ in supported):
-        supported += [(form, best) for form, best, _ in fitted if form.shape][:1]
+    supported = [(form, best) for form, best, _ in fitted if form.name in supported_forms(fits)]
     curves = tuple(_with_draws(table, form, best, drawn) for form, best in supported)
     blocked = reasons_against_all(fits, table.over)
     why_not = blocked or reasons_against_form(fits, curves, table.over)
@@ -165,7 +166,7 @@ def _estimate(value: float, draws: Grid, n: int) -> Estimate:
 def _notes(table: DoseTable) -> tuple[str, ...]:
     trained = table.over.sizes > 0
     alone = int((table.seeds[trained] < 2).sum())
-    if not table.freedom:
+    if not (table.seeds[trained] > 1).any():
         return ("one seed at each size: no interval contains the variation between training runs",)
     if alone:
         return (f"{alone} sizes have one seed: the variation between training runs is taken from the others",)

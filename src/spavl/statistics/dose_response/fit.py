@@ -15,7 +15,7 @@ from spavl.statistics.dose_response.forms import Form, Grid, SizeRange, rates_an
 
 _STEPS = 200
 # The gain in log-likelihood below which a fit has converged.
-_GAIN = 1e-10
+_GAIN = 1e-8
 # A probability of exactly 0 or 1 makes the curvature infinite.
 _LEAST = 1e-10
 _STUCK = 1e10

@@ -1,7 +1,7 @@
 """Verdicts of models that were trained on different numbers of pairs, as a table by size."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,8 +45,8 @@ class DoseTable(NamedTuple):
     """The mean square between seeds of one size, over rate * (1 - rate)."""
     within: float
     """The part of `between` that the choice of items explains."""
-    freedom: int
-    """The degrees of freedom of `between`: the number of seeds above one, over all sizes."""
+    freedom: float
+    """The degrees of freedom of `between`: fewer than the seeds above one, since sizes have unequal variances."""
 
     @property
     def total_hits(self) -> Grid:
@@ -64,7 +64,6 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
         raise ValueError("a dose-response curve needs verdicts of at least one trained model")
     if any(row.size < 0 for row in rows):
         raise ValueError(f"a model was trained on {min(row.size for row in rows)} pairs; 0 is the base model")
-    sizes = sorted({row.size for row in rows})
     models = sorted({(row.size, row.seed) for row in rows})
     clusters = {name: place for place, name in enumerate(sorted({row.cluster for row in rows}, key=repr))}
     places = {model: place for place, model in enumerate(models)}
@@ -72,11 +71,17 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
     at = np.array([(clusters[row.cluster], places[row.size, row.seed]) for row in rows]).T
     np.add.at(hits, tuple(at), np.array([row.event for row in rows], dtype=float))
     np.add.at(items, tuple(at), 1.0)
-    of_size = np.array([[model[0] == size for model in models] for size in sizes], dtype=float).T
+    return table_of_counts(models, hits, items)
+
+
+def table_of_counts(models: Sequence[tuple[int, int]], hits: Grid, items: Grid) -> DoseTable:
+    """The table of these models (size and seed), from their hits and items (columns) in each cluster (rows)."""
+    sizes = sorted({size for size, _ in models})
+    of_size = np.array([[model[0] == size for size in sizes] for model in models], dtype=float)
     between, within, freedom = _seed_components(hits, items, of_size, np.array(sizes))
     groups = tuple(
         DoseGroup(*model, hits=round(hits[:, place].sum()), items=round(items[:, place].sum()))
-        for model, place in places.items()
+        for place, model in enumerate(models)
     )
     return DoseTable(
         over=SizeRange(np.array(sizes, dtype=float), min(size for size in sizes if size > 0), max(sizes)),
@@ -90,14 +95,14 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
     )
 
 
-def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tuple[float, float, int]:
+def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tuple[float, float, float]:
     """Two mean squares of models' rates around their size's rate, over all sizes: the observed, the sampling part.
 
     Models of a size answer the same items. So the sampling part is the variance of what is left of each cluster's hits
-    after the model's rate and the cluster's rate over all seeds are taken out.
+    after the model's rate and the cluster's rate over all seeds are taken out. The third number is the degrees of
+    freedom of the first.
     """
-    observed = sampling = scale = 0.0
-    freedom = 0
+    observed = sampling = scale = squares = 0.0
     for place in np.nonzero((sizes > 0) & (of_size.sum(axis=0) > 1))[0]:
         own = of_size[:, place] > 0
         seeds, clusters = int(own.sum()), len(hits)
@@ -108,10 +113,11 @@ def _seed_components(hits: Grid, items: Grid, of_size: Grid, sizes: Grid) -> tup
         rest = rest - rest.mean(axis=1, keepdims=True)
         sampling += float((rest**2).sum()) * clusters / max(clusters - 1, 1)
         scale += rate * (1 - rate) * (seeds - 1)
-        freedom += seeds - 1
+        squares += (rate * (1 - rate)) ** 2 * (seeds - 1)
     if scale <= 0:
-        return 0.0, 0.0, freedom
-    return observed / scale, sampling / scale, freedom
+        return 0.0, 0.0, 0.0
+    # Satterthwaite: a sum of mean squares with unequal variances varies more than its seeds suggest.
+    return observed / scale, sampling / scale, scale**2 / squares
 
 
 def size_covariance(table: DoseTable) -> Grid:

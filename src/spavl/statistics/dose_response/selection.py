@@ -123,6 +123,14 @@ def reasons_against_all(fits: Sequence[FormFit], over: SizeRange) -> list[str]:
     return []
 
 
+def supported_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
+    """The names of the forms that may be true; the constant until it is rejected, but never alone."""
+    names = [fit.form for fit in fits if fit.aic <= fits[0].aic + SUPPORTED]
+    names += [fit.form for fit in fits if fit.form == "constant" and fit.p >= LEAST_P]
+    names += [fit.form for fit in fits if fit.form != "constant"][: int(set(names) == {"constant"})]
+    return tuple(fit.form for fit in fits if fit.form in names)
+
+
 def close_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
     """The names of the forms that fit as well as the best one, and are not constant."""
     return tuple(fit.form for fit in fits[1:] if fit.aic <= fits[0].aic + CLOSE and fit.form != "constant")
@@ -131,8 +139,10 @@ def close_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
 def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve], over: SizeRange) -> list[str]:
     """Why the best form is not known to be the true one. `curves` are the best form and the other supported ones."""
     best, reasons = fits[0], list[str]()
+    # Where the rate is constant, the shape of another form is free to follow chance: it is more than 2 AIC better
+    # too often. So the constant must be rejected as well.
     constant = next((fit for fit in fits if fit.form == "constant"), None)
-    if constant and constant.aic <= best.aic + CLOSE:
+    if constant and (constant.aic <= best.aic + CLOSE or constant.p >= LEAST_P):
         reasons.append("no change with size is shown: a constant rate fits as well")
     reasons += [
         f"the sizes do not determine {name} of {best.form}: it is at the end of its range"

@@ -138,7 +138,7 @@ class ModelNames:
     judge: str
     responders: tuple[str, ...]
     # Answers of each responder to a question.
-    samples: int
+    samples: int = 1
 
     @property
     def miniature(self) -> bool:

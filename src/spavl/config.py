@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, get_args, get_origin
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from spavl.errors import ConfigError
@@ -21,6 +21,8 @@ from spavl.text.setting_errors import in_own_words
 C = TypeVar("C", bound=BaseModel)
 # The largest whole number of a setting; seeds of numpy have the same limit.
 LARGEST = 2**32 - 1
+# Marks a setting that was added after runs were made: at its default it is not part of a stage's fingerprint.
+ADDED_LATER: dict[str, JsonValue] = {"added_later": True}
 # A comma before a URL separates two servers of one model.
 _COMMA = re.compile(r",(?!https?://)")
 
@@ -201,6 +203,18 @@ def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
             yield name, before.get(name), after.get(name)
+
+
+def settings_to_hash(settings: BaseModel) -> dict[str, Any]:
+    """The settings as JSON, without those that were added later and have their default."""
+    table = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        value, marks = getattr(settings, name), field.json_schema_extra
+        if isinstance(value, BaseModel):
+            table[name] = settings_to_hash(value)
+        elif isinstance(marks, dict) and "added_later" in marks and value == field.default:
+            del table[name]
+    return table
 
 
 def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

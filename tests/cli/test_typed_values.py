@@ -135,7 +135,7 @@ def test_numbers_have_a_largest_value(tmp_path: Path, words: tuple[str, ...], mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("demo", "--responses.models", "miniature/base"), "must have at least 2 values, not 1"),
+        (("demo", "--responses.models", "[]"), "must have at least 1 value, not 0"),
         (("demo", "--responses.temperature", "nan"), "must be a finite number"),
         (("demo", "--responses.temperature", "3"), "must be at most 2"),
         (("demo", "--dataset.drop-unsafe-chosen", "perhaps"), "must be true or false"),

@@ -186,7 +186,7 @@ def test_prices_of_another_form_are_told_with_the_form_that_is_wanted(text: str)
         ("selection.validation_share", "1.5"),
         ("pairs.strategy", "best"),
         ("pairs.tier_edges", "[1]"),
-        ("responses.models", '["fixed/refuse"]'),
+        ("responses.models", "[]"),
     ],
 )
 def test_a_value_out_of_its_bounds_is_told_with_its_setting(name: str, text: str) -> None:

@@ -72,6 +72,27 @@ def test_what_the_data_set_does_not_say_is_refused(data: StudyData) -> None:
             select_pairs(data, selection, 1)
 
 
+@given(st.data())
+def test_pairs_whose_chosen_answer_is_unsafe_are_dropped_before_noise_swaps_any(
+    data: StudyData, draws: st.DataObject
+) -> None:
+    """Only what is known to be unsafe is dropped. What noise makes of the others is no reason to drop them."""
+    seed, noise = draws.draw(st.integers(0, 3)), draws.draw(st.floats(0, 0.5))
+    said = st.sampled_from(["safe", "unsafe", "invalid", None])
+    answers = [(each.question_id, text) for each in data.pairs for text in (each.chosen, each.rejected)]
+    drawn = {answer: draws.draw(said) for answer in answers}
+    labels = {answer: label for answer, label in drawn.items() if label} | {("another question", "x"): "safe"}
+    known = StudyData(data.run)
+    known.__dict__["labels"] = labels
+    wanted = [each for each in data.pairs if labels.get((each.question_id, each.chosen)) != "unsafe"]
+    found = select_pairs(known, PairSelection(unsafe_chosen="drop", noise=noise), seed)
+    assert [each.question_id for each in found] == [each.question_id for each in wanted]
+    swapped = [one.chosen == other.rejected for one, other in zip(found, wanted, strict=True)]
+    assert sum(swapped) == round(noise * len(wanted))
+    clean = select_pairs(known, PairSelection(unsafe_chosen="drop"), seed)
+    assert clean == wanted
+
+
 def test_every_pair_is_one_of_the_training_split(data: StudyData) -> None:
     known = {each.id for each in data.pairs}
     pairs: list[Sample] = select_pairs(data, PairSelection(pairs=10), 3)

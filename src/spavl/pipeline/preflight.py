@@ -9,6 +9,7 @@ from typing import Any
 
 from spavl.data.captions.run import open_prompts
 from spavl.data.downloads.filters import require_packages
+from spavl.data.pairs.strategies import check_strategies
 from spavl.data.questions.run import open_question_writer
 from spavl.data.responses.pool import read_pool
 from spavl.data.responses.run import responders_of
@@ -111,6 +112,8 @@ def check_named(
             open_prompts(config.captions)
         if section == "questions":
             open_question_writer(config.questions, models, config.seed)
+        if section == "pairs":
+            check_strategies(config.pairs.strategy, len(responders_of(config.responses, complete=False)))
         if config.training is not None and section == "training":
             refuse_plugins()
             if config.training.algorithm == "ppo":

@@ -101,7 +101,7 @@ def write_card(
             ("images' licenses", counts.license),
         ],
         funnel=[each for each in manifests if each.rows or each.rejects],
-        models=list(_models_by_role(models, own_prompts)),
+        models=list(_models_by_role(models, own_prompts, notes.responses.samples or 1)),
         privacy=privacy,
         done=DONE,
         privacy_lines=list(privacy_lines(privacy)),
@@ -203,8 +203,8 @@ def _contradiction_limits(rows: Sequence[ContradictionRow], meant: str, other: s
         )
 
 
-def _models_by_role(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tuple[str, str]]:
-    """The models of each role, and the user's own prompt if one was used."""
+def _models_by_role(models: RunModels, own_prompts: OwnPrompts, samples: int) -> Iterator[tuple[str, str]]:
+    """The models of each role, the user's own prompt if one was used, and the samples of a responder if several."""
     for role, names, own in (
         ("writer", _names(models.writer), None),
         ("responders", models.responders or (), None),
@@ -213,7 +213,8 @@ def _models_by_role(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tupl
     ):
         if names:
             by = f", asked by a prompt of its own, `{_cell(own)}`" if own else ""
-            yield role, ", ".join(f"`{name}`" for name in names) + by
+            often = f", each asked {samples} times for each question" if role == "responders" and samples > 1 else ""
+            yield role, ", ".join(f"`{name}`" for name in names) + often + by
 
 
 def _names(model: str | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from spavl.config import settings_to_hash
 from spavl.judges.guards.custom_prompt import own_in
 from spavl.models.names import without_addresses
 from spavl.records import Reject, content_hash
@@ -28,7 +29,7 @@ def fingerprint_of(context: StageContext[C], spec: StageSpec[Out]) -> str:
     """A hash of what a stage's rows depend on: version, settings, seed, limit, and the rows and files it reads."""
     read = [manifest.content for name in spec.reads if (manifest := context.run.manifest(name))]
     # A model at another address is the same model.
-    settings = context.settings.model_dump(mode="json")
+    settings = settings_to_hash(context.settings)
     own = without_addresses(context.models.settings_within(settings))
     more = [*own, *([context.limit] if spec.takes_limit and context.limit is not None else [])]
     state = _state_of_files(context, spec)

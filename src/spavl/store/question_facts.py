@@ -1,4 +1,4 @@
-"""Facts about a run's questions that are in other tables. An imported data set may have none of these tables."""
+"""Facts about a run's questions that are in other tables or notes. An imported data set may have none of these."""
 
 from collections.abc import Mapping
 
@@ -12,6 +12,13 @@ def contested_in(run: RunFolder) -> frozenset[str]:
         return frozenset()
     found = run.read("question_verdicts", QuestionVerdict)
     return frozenset(verdict.question_id for verdict in found if verdict.harmful is None)
+
+
+def samples_in(run: RunFolder) -> int:
+    """How many answers each responder was asked for to a question, by the notes of the responses."""
+    made = run.manifest("responses")
+    samples = made.notes.get("samples") if made else None
+    return samples if isinstance(samples, int) else 1
 
 
 def categories_in(run: RunFolder) -> Mapping[str, Category]:

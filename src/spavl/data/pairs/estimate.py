@@ -3,20 +3,25 @@
 from math import comb
 
 from spavl.data.pairs.config import PairsConfig
-from spavl.records import Pair, Verdict
+from spavl.records import Pair, Response, Verdict
 from spavl.stages.cost_model import CostContext, WeightedRow
+from spavl.store.question_facts import samples_in
 
 
 async def pairs(context: CostContext[PairsConfig]) -> list[WeightedRow[Pair]]:
-    answers: dict[str, list[WeightedRow[Verdict]]] = {}
+    is_several = samples_in(context.run) > 1
+    texts = {row.id: row.text for row, _ in context.read("responses", Response)} if is_several else {}
+    # Of several samples with equal texts, the first.
+    answers: dict[str, dict[str, WeightedRow[Verdict]]] = {}
     for many in context.read("verdicts", Verdict):
-        answers.setdefault(many.row.question_id, []).append(many)
+        response = many.row.response_id
+        answers.setdefault(many.row.question_id, {}).setdefault(texts.get(response, response), many)
     wanted = context.settings.per_question * len(context.settings.strategy)
     rows: list[WeightedRow[Pair]] = []
     for question, group in answers.items():
         if len(group) < 2:
             continue
-        (first, times), (second, _) = group[:2]
+        (first, times), (second, _) = list(group.values())[:2]
         pair = Pair(
             question_id=question,
             first=first.response_id,

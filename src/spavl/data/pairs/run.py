@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from spavl.data.pairs.config import SPEC, PairsConfig
 from spavl.data.pairs.notes import PairsNotes
-from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed_pairs, bags_of
+from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed_pairs, bags_of, key_of_pair
 from spavl.data.pairs.tiers import measure_tiers
-from spavl.records import Pair, Question, Verdict
+from spavl.records import Pair, Question, Response, Verdict
 from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
+from spavl.store.question_facts import samples_in
 
 
 async def run(context: StageContext[PairsConfig]) -> Manifest:
@@ -24,11 +25,20 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
     measured = measure_tiers(context.run.read("verdicts", Verdict), questions, settings.tier_edges)
     tier_of = {tier.model: tier.tier for tier in measured}
     bags = bags_of(tier_of)
+    # Samples of one responder are often equal. `reads` needs no responses: the verdicts have the hashes of them.
+    responses = context.run.lookup("responses", Response) if samples_in(context.run) > 1 else None
 
     async def work(question: Question) -> RowResult[Pair]:
         # A responder without a valid verdict on any harmful question has no tier.
         answers = [
-            TieredAnswer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
+            TieredAnswer(
+                response_id=v.response_id,
+                model=v.model,
+                label=v.label,
+                tier=tier_of[v.model],
+                bags=bags[v.model],
+                text=None if responses is None else responses[v.response_id].text,
+            )
             for v in verdicts.all(question.id)
             if v.label != "invalid" and v.model in tier_of
         ]
@@ -52,15 +62,11 @@ def draw_pairs(
     rng = random.Random(seed)
     drawn: dict[frozenset[str], tuple[Strategy, Two]] = {}
     for strategy in strategies:
-        new = [two for two in allowed_pairs(strategy, answers) if _key(two) not in drawn]
+        new = [two for two in allowed_pairs(strategy, answers) if key_of_pair(two) not in drawn]
         for two in rng.sample(new, min(per_question, len(new))):
             # The order of the two answers must not reveal which one is safer.
-            drawn[_key(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])
+            drawn[key_of_pair(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])
     return list(drawn.values())
-
-
-def _key(two: Two) -> frozenset[str]:
-    return frozenset((two[0].response_id, two[1].response_id))
 
 
 def _pair(question: Question, first: TieredAnswer, second: TieredAnswer, strategy: Strategy) -> Pair:

@@ -1,9 +1,10 @@
 """Strategies that choose which two answers to a question form a pair. Each is a pure function of the answers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
+from spavl.errors import ConfigError
 from spavl.records import Label
 
 Strategy = Literal[
@@ -26,14 +27,38 @@ class TieredAnswer(NamedTuple):
     label: Label
     tier: int
     bags: frozenset[str]
+    # Its text if answers with equal texts count as one, as among several samples; None if each answer counts.
+    text: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Equal for answers that count as one."""
+        return self.response_id if self.text is None else self.text
 
 
 Two = tuple[TieredAnswer, TieredAnswer]
 
 
+def check_strategies(strategies: Collection[Strategy], responders: int) -> None:
+    """Raise ConfigError if no strategy can form a pair, because one responder is on one tier."""
+    if responders == 1 and set(strategies) <= _BETWEEN_TIERS:
+        then = "name one that pairs answers of one responder, such as --pairs.strategy random"
+        what = f"{' and '.join(strategies)} needs responders on different tiers, and there is one responder"
+        raise ConfigError(what, where="pairs.strategy", then=then)
+
+
 def allowed_pairs(strategy: Strategy, answers: Sequence[TieredAnswer]) -> list[Two]:
-    """Every pair of answers that the strategy allows."""
-    return STRATEGIES[strategy](list(combinations(answers, 2)))
+    """Every pair of different answers that the strategy allows; of pairs with equal texts, the first."""
+    pairs = [(one, other) for one, other in combinations(answers, 2) if one.key != other.key]
+    distinct: dict[frozenset[str], Two] = {}
+    for two in STRATEGIES[strategy](pairs):
+        distinct.setdefault(key_of_pair(two), two)
+    return list(distinct.values())
+
+
+def key_of_pair(two: Two) -> frozenset[str]:
+    """Equal for pairs of the same two answers, in whatever order."""
+    return frozenset((two[0].key, two[1].key))
 
 
 def _two_tiers(pairs: Sequence[Two]) -> list[Two]:
@@ -71,6 +96,9 @@ STRATEGIES: Mapping[Strategy, Callable[[Sequence[Two]], list[Two]]] = {
     "bag_unsafe": _in_bag("unsafe"),
     "bag_all": list,
 }
+
+# The strategies that never pair two answers of one responder.
+_BETWEEN_TIERS: frozenset[Strategy] = frozenset({"two_tiers", "largest_contrast"})
 
 # The paper's bags for its own twelve responders; LAMM and MiniGPT-4 are in no bag but "all".
 _PAPERS_SAFE = ("InternLMXComposer", "QwenVL", "gemini")

@@ -1,5 +1,7 @@
 """Cost estimate: the pool's calls."""
 
+from itertools import product
+
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import decoding_settings, request_to, responders_of
 from spavl.records import Image, Question, Response
@@ -17,8 +19,8 @@ async def responses(context: CostContext[ResponsesConfig]) -> list[WeightedRow[R
     rows: list[WeightedRow[Response]] = []
     for question, times in subsample_rows(asked):
         image_data = context.image(images[question.image_id])
-        for responder in responders:
-            request = request_to(responder, settings, image_data, question.text, context.seed)
+        for responder, sample in product(responders, range(settings.samples)):
+            request = request_to(responder, settings, image_data, question.text, context.seed, sample)
             reply = await context.open(responder.model, times, _WORDS, responder).ask(request)
             response = Response(
                 question_id=question.id,

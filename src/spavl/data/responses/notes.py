@@ -12,3 +12,5 @@ def _write_responder(responder: Responder) -> dict[str, Any]:
 
 class ResponsesNotes(StageNotes):
     responders: tuple[Annotated[Responder, PlainSerializer(_write_responder)], ...] = ()
+    # How many answers each responder was asked for to a question; None if one.
+    samples: int | None = None

@@ -137,6 +137,8 @@ class ModelNames:
     guard: str
     judge: str
     responders: tuple[str, ...]
+    # Answers of each responder to a question.
+    samples: int = 1
 
     @property
     def miniature(self) -> bool:
@@ -223,7 +225,7 @@ def gather(
     answers = tested.answers if tested else ()
     rollouts = run.read(f"{TRAINING.stage}.rollouts", Rollout) if notes.training.algorithm == "ppo" else ()
     return Report(
-        models=_models(summary.models),
+        models=_models(summary.models, notes.responses.samples or 1),
         seed=summary.seed,
         seconds=summary.seconds,
         limit=summary.limit,
@@ -258,7 +260,7 @@ def gather(
     )
 
 
-def _models(named: RunModels) -> ModelNames:
+def _models(named: RunModels, samples: int) -> ModelNames:
     return ModelNames(
         before=named.before or "",
         after=named.after or "",
@@ -266,6 +268,7 @@ def _models(named: RunModels) -> ModelNames:
         guard=named.guard or "",
         judge=named.judge or "",
         responders=named.responders or (),
+        samples=samples,
     )
 
 

@@ -163,13 +163,15 @@ def preset_table(preset: Preset, model: str, algorithm: str) -> dict[str, Any]:
 def _of_equal_size(config: StudyConfig, arms: Sequence[Arm], data: Mapping[str, StudyData]) -> list[Arm]:
     """Every trained arm with the number of pairs of the smallest one, over all seeds."""
     trained = [arm for arm in arms if arm.training is not None and arm.selection.source in data]
-    counts = [
-        len(matching_pairs(data[arm.selection.source], arm.selection, seed)) for arm in trained for seed in config.seeds
-    ]
-    fewest = min(counts, default=0)
-    if not fewest:
-        what = "an arm has no pairs, so that no arms of equal size can be trained"
-        raise ConfigError(what, where="equal_size", then="look at the arms with --dry-run, and leave out the empty one")
+    counts = {
+        arm.name: min(len(matching_pairs(data[arm.selection.source], arm.selection, seed)) for seed in config.seeds)
+        for arm in trained
+    }
+    if empty := [name for name, count in counts.items() if not count]:
+        what = f"the data set has no pairs for the arm {empty[0]!r}, and the others must be of equal size"
+        then = "write a study of your own without this arm; docs/studies.md says how"
+        raise ConfigError(what, where="equal_size", then=then)
+    fewest = min(counts.values(), default=1)
     asked = [arm.selection.pairs for arm in trained if arm.selection.pairs is not None]
     size = min([fewest, *asked])
     return [

@@ -61,6 +61,9 @@ class MeasureConfig(Settings):
     limit: int | None = Field(None, ge=1, description="a subset: only so many items of each benchmark")
     guard: GuardNames = Field((), description="guards, named as verdicts.guard; the first one is reported")
     judge: JudgeName = Field("", description="the judge of refusals and criteria, named as preferences.judge")
+    max_invalid: float = Field(
+        0.02, ge=0, le=1, description="a rate of a cell is withheld if a larger share of its answers has no verdict"
+    )
     max_tokens: int = Field(512, ge=1, le=1_000_000, description="longest answer, in tokens")
     in_flight: int = Field(256, ge=1, description="items of a model in flight")
 

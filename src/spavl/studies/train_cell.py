@@ -86,6 +86,7 @@ def evaluation_of(place: StudyPlace, model: str) -> EvaluationConfig:
         limit=measure.limit,
         guard=measure.guard,
         judge=measure.judge,
+        max_invalid=measure.max_invalid,
         max_tokens=measure.max_tokens,
         baselines=False,
         trust_remote_code=place.config.trust_remote_code,

@@ -1,0 +1,57 @@
+"""The studies that ship: their files are sound, and each of them runs in its small form."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from spavl.cli.main import main
+from spavl.pipeline.build import run_build
+from spavl.pipeline.settings import DEMO, demo_table, read_config
+from spavl.studies.cells import arms_of
+from spavl.studies.data import open_data
+from spavl.studies.named import read_study, study_names
+from spavl.terminal.progress import Screen
+from tests.pipeline.test_demo import FEW_IMAGES
+from tests.support.studies import write_study_data
+
+NAMED = {"backbones", "bias", "holdout", "labels", "pool-size", "questions", "responses", "scale", "tax"}
+
+
+def test_the_studies_of_the_paper_and_of_its_readers_ship() -> None:
+    assert NAMED | {"architecture", "first-three"} == set(study_names())
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("name", study_names())
+def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, tmp_path: Path) -> None:
+    """What needs labels, kinds of questions or many images is tried in the slow test."""
+    config = read_study(name, quick, {"model": "miniature/base", "data": str(write_study_data(tmp_path / "set"))})
+    assert config.question.endswith("?") or name == "first-three"
+    if name not in ("responses", "first-three", "pool-size", "labels", "questions", "bias"):
+        with open_data({"": config.data[0]}, tmp_path / "data", Screen(quiet=True)) as data:
+            arms = [arm.name for arm in arms_of(config, data)]
+        assert len(arms) == len(set(arms)) >= 2
+        assert config.control in arms
+        assert all(each.lower in arms and each.higher in arms for each in config.expectations if not quick)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("named") / "demo"
+    config = read_config(demo_table("dpo"), FEW_IMAGES, where=DEMO)
+    asyncio.run(run_build(config, out, "dataset", Screen(quiet=True)))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", study_names())
+def test_the_small_form_of_every_study_runs(name: str, run: Path, tmp_path: Path) -> None:
+    words = ["--model", "miniature/base", "--data", str(run), "--guard", "rules/miniature", "--max-tokens", "32"]
+    small = ["--measure.limit", "20", "--max-invalid", "1"]
+    assert main(["study", name, "--quick", "--out", str(tmp_path), *words, *small]) == 0
+    results = json.loads((tmp_path / "study.json").read_text())
+    assert {cell["state"] for cell in results["cells"]} == {"done"}
+    assert any(rate["name"]["metric"] == "unsafe" for rate in results["rates"])
+    assert results["sentences"]

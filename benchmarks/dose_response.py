@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 from scipy.optimize import minimize
 
-from spavl.statistics.dose_response.fit import fit_curves, saturated_likelihood
+from spavl.statistics.dose_response.fit import fit_curves, saturated_log_likelihood
 from spavl.statistics.dose_response.forms import LOGISTIC, Grid, SizeRange, rates_and_slopes, rates_of
 
 ROUNDS = 5
@@ -47,7 +47,7 @@ def theirs(hits: Grid) -> Grid:
 
     options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8}
     found = [minimize(loss, TRUTH, (own,), "L-BFGS-B", jac=True, bounds=bounds, options=options).fun for own in hits]
-    return 2 * (saturated_likelihood(hits, ITEMS) + np.array(found))
+    return 2 * (saturated_log_likelihood(hits, ITEMS) + np.array(found))
 
 
 def seconds(work: Callable[[], object]) -> float:

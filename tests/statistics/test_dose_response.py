@@ -21,7 +21,7 @@ from spavl.statistics.dose_response import (
     pairs_until,
     rates_at,
 )
-from spavl.statistics.dose_response.fit import fit_curves, saturated_likelihood
+from spavl.statistics.dose_response.fit import fit_curves, saturated_log_likelihood
 from spavl.statistics.dose_response.forms import (
     CONSTANT,
     EXPONENTIAL,
@@ -113,7 +113,7 @@ def scipys_deviance(form: Form, hits: Grid, items: Grid) -> float:
         minimize(loss, start, method="Nelder-Mead", bounds=list(zip(low, high, strict=True)), options=options)
         for start in starts
     ]
-    return float(2 * (saturated_likelihood(hits, items) + min(each.fun for each in found)))
+    return float(2 * (saturated_log_likelihood(hits, items) + min(each.fun for each in found)))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
@@ -192,6 +192,7 @@ def curve(study: DoseStudy, seed: int = 0, draws: int = 200) -> DoseResponse:
 def test_three_sizes_identify_nothing() -> None:
     found = curve(TRUE_LOGISTIC._replace(sizes=(0, 1_000, 10_000)))
     assert found.form is None and "3 distinct sizes" in found.why_not[0]
+    assert found.as_json()["form"] == found.form_words == "not identified"
     assert pairs_until(found, 0.2).status == "not identified"
     assert effect_of_doubling(found).worth_it == "not identified"
 
@@ -261,8 +262,8 @@ def test_a_table_of_counts_is_that_of_its_verdicts() -> None:
     study = TRUE_LOGISTIC._replace(items_of_cluster=3, item_correlation=0.3, seed_correlation=0.02)
     counts, verdicts = study.table(np.random.default_rng(3)), dose_table(study.draw(np.random.default_rng(3)))
     assert counts.groups == verdicts.groups and 2 < counts.freedom < 12
-    assert counts.freedom == pytest.approx(verdicts.freedom)
-    assert (counts.between, counts.within) == pytest.approx((verdicts.between, verdicts.within))
+    components = [(table.between, table.within, table.freedom) for table in (counts, verdicts)]
+    assert components[0] == pytest.approx(components[1])
     assert sorted(counts.hits.tolist()) == sorted(verdicts.hits.tolist())
 
 
@@ -296,17 +297,26 @@ def test_the_same_items_answered_alike_by_every_seed_are_not_counted_thrice() ->
         assert three.rates[size].high - three.rates[size].low == pytest.approx(rate.high - rate.low, rel=0.15)
 
 
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([], "at least one trained model"),
-        ([DoseObservation(0, 0, "a", "a", True)], "at least one trained model"),
-        ([DoseObservation(-1, 0, "a", "a", True), DoseObservation(5, 0, "a", "a", True)], "-1 pairs"),
-    ],
-)
-def test_what_is_no_study_is_refused(rows: list[DoseObservation], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        dose_response(rows)
+@pytest.mark.parametrize("sizes", [(), (0,), (500,), (-1, 500)])
+def test_what_is_no_study_is_refused(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="needs two sizes"):
+        dose_response(DoseObservation(size, 0, "a", "a", True) for size in sizes)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+@pytest.mark.parametrize("clusters", [1, 200])
+def test_verdicts_that_are_all_alike_say_nothing_of_a_form(rate: float, clusters: int) -> None:
+    rows = [
+        DoseObservation(size, seed, str(item), item % clusters, rate == 1)
+        for size in SIZES
+        for seed in range(3)
+        for item in range(200)
+    ]
+    found = dose_response(rows, 200)
+    assert found.form is None
+    assert all(0 <= each.low <= each.value == rate <= each.high <= 1 for each in found.rates.values())
+    assert all(each.high - each.low > 0.0005 for each in found.rates.values()), "an interval at 0 or 1 has a width"
+    assert effect_of_doubling(found).worth_it != "yes"
 
 
 def test_names_of_forms_and_their_parameters_are_fixed() -> None:

@@ -169,8 +169,9 @@ def test_answers_cover_though_the_form_is_not_known(name: str) -> None:
     reached = [each.until_covers for each in found if each.until == "reached"]
     LOG.info("%s: %s, %s", name, Counter(each[:2] for each in found), sum(reached))
     LOG.info("%s, %s", Counter(each.doubling for each in found), sum(each.doubling_covers for each in found))
-    assert len(reached) >= 160 and sum(reached) / len(reached) >= 0.9
-    # Once in a thousand times 95 % appears as less than 90 % in 200 studies.
+    # Less often where the form is a slow power law: its answer depends on which form is true.
+    assert len(reached) >= 100 and sum(reached) / len(reached) >= 0.9
+    # In 200 studies 95 % appears as less than 90 % once in a thousand times, in 100 once in 80.
     assert sum(each.doubling_covers for each in found) >= 180
     assert sum(each.doubling == "yes" for each in found) <= 2
     identified = [each.form for each in found if each.form != "not identified"]

@@ -26,7 +26,6 @@ from spavl.statistics.dose_response.selection import (
     FARTHEST,
     FittedCurve,
     FormFit,
-    close_forms,
     fit_forms,
     natural,
     reasons_against_all,
@@ -54,7 +53,7 @@ class DoseResponse(NamedTuple):
     form: str | None
     """The name of the best form, or None if the form is not identified."""
     as_good: tuple[str, ...]
-    """Forms that fit as well (within 2 AIC). If the form is identified, they give its rates beyond the largest size."""
+    """Other forms that may be true. If the form is identified, they give its rates beyond the largest size."""
     why_not: tuple[str, ...]
     """Why the form is not identified."""
     parameters: dict[str, Estimate]
@@ -63,7 +62,12 @@ class DoseResponse(NamedTuple):
     """Why no question can be answered; empty if some can."""
     notes: tuple[str, ...]
     curves: tuple[FittedCurve, ...]
-    """The forms that may be true, the best first: within 4 AIC, or constant and not rejected."""
+    """The forms that may be true, the best first: within 4 AIC of it, or constant and not rejected."""
+
+    @property
+    def form_words(self) -> str:
+        """All forms that may be true, such as "exponential or logistic"; a single name only where one is left."""
+        return " or ".join((self.form, *self.as_good)) if self.form else "not identified"
 
     @property
     def groups(self) -> tuple[DoseGroup, ...]:
@@ -76,7 +80,8 @@ class DoseResponse(NamedTuple):
             "groups": [group._asdict() for group in self.groups],
             "over_dispersion": self.over_dispersion,
             "seed_correlation": self.seed_correlation,
-            "form": self.form or "not identified",
+            "form": self.form_words,
+            "best_form": self.forms[0].form,
             "as_good": list(self.as_good),
             "why_not": list(self.why_not),
             "parameters": {name: each.as_json() for name, each in self.parameters.items()},
@@ -128,7 +133,7 @@ def fit_dose_response(
         seed_correlation=seed_correlation(table),
         forms=fits,
         form=None if why_not else fits[0].form,
-        as_good=close_forms(fits),
+        as_good=tuple(curve.form.name for curve in curves[1:]),
         why_not=tuple(why_not),
         parameters=_parameters(table, curves[0]),
         blocked=tuple(blocked),
@@ -186,7 +191,7 @@ def pairs_until(response: DoseResponse, rate: float, lower_is_better: bool = Tru
         for curve in response.curves
     ]
     pairs = _union(parts)
-    why = _reasons_in_words(response) or _free_parameters(response, lower=True)
+    why = _reason_against_answer(response, lower=True)
     if why:
         return PairsUntil(rate, "not identified", pairs, why)
     beyond = f"{FARTHEST} times the largest size"
@@ -210,7 +215,7 @@ def effect_of_doubling(response: DoseResponse, lower_is_better: bool = True, wor
         best, draws = (rates_of(curve.form, each, ends, over) for each in (curve.best[None], curve.draws))
         parts.append(_estimate(float(best[0, 1] - best[0, 0]), draws[:, 1] - draws[:, 0], n))
     change = _union(parts)
-    why = _reasons_in_words(response) or _free_parameters(response, lower=False)
+    why = _reason_against_answer(response, lower=False)
     if why:
         return DoublingEffect("not identified", change, why)
     gain, low, high = (change.value, change.low, change.high)
@@ -231,15 +236,16 @@ def rates_at(response: DoseResponse, sizes: Iterable[float]) -> tuple[Estimate, 
     return tuple(_estimate(float(best[0, k]), draws[:, k], n) for k in range(len(at)))
 
 
-def _reasons_in_words(response: DoseResponse) -> str:
-    return "; ".join(response.blocked)
+def _reason_against_answer(response: DoseResponse, lower: bool) -> str:
+    """Why no form answers, or which parameters of the best one are at an end of their range.
 
-
-def _free_parameters(response: DoseResponse, lower: bool) -> str:
-    """Parameters of the best form at an end of their range; at the lower end the curve ends before the first size."""
+    At the lower end the curve is over before the first size, which only matters to answers from there.
+    """
     best = response.forms[0]
     names = (best.at_lower_bound if lower else ()) + best.at_upper_bound
-    return f"the sizes do not determine {', '.join(names)} of {best.form}" if names else ""
+    if response.blocked or not names:
+        return "; ".join(response.blocked)
+    return f"the sizes do not determine {', '.join(names)} of {best.form}"
 
 
 def _union(parts: list[Estimate]) -> Estimate:

@@ -48,10 +48,10 @@ def fit_curves(
     shaped = reached.reshape(len(hits), number)
     best = shaped.argmax(axis=1)
     parameters = parameters.reshape(len(hits), number, width)[np.arange(len(hits)), best]
-    return CurveFit(parameters, 2 * (saturated_likelihood(hits, totals) - shaped.max(axis=1)))
+    return CurveFit(parameters, 2 * (saturated_log_likelihood(hits, totals) - shaped.max(axis=1)))
 
 
-def saturated_likelihood(hits: Grid, totals: Grid) -> Grid:
+def saturated_log_likelihood(hits: Grid, totals: Grid) -> Grid:
     """The log-likelihood of the observed rates themselves, without the binomial coefficients."""
     return _log_likelihood(hits / totals, hits, totals)
 

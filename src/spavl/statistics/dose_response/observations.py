@@ -60,10 +60,6 @@ class DoseTable(NamedTuple):
 def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
     """The table of these verdicts. The base model is not trained: its seeds are repetitions, not training runs."""
     rows = list(observations)
-    if not any(row.size > 0 for row in rows):
-        raise ValueError("a dose-response curve needs verdicts of at least one trained model")
-    if any(row.size < 0 for row in rows):
-        raise ValueError(f"a model was trained on {min(row.size for row in rows)} pairs; 0 is the base model")
     models = sorted({(row.size, row.seed) for row in rows})
     clusters = {name: place for place, name in enumerate(sorted({row.cluster for row in rows}, key=repr))}
     places = {model: place for place, model in enumerate(models)}
@@ -77,6 +73,9 @@ def dose_table(observations: Iterable[DoseObservation]) -> DoseTable:
 def table_of_counts(models: Sequence[tuple[int, int]], hits: Grid, items: Grid) -> DoseTable:
     """The table of these models (size and seed), from their hits and items (columns) in each cluster (rows)."""
     sizes = sorted({size for size, _ in models})
+    if len(sizes) < 2 or sizes[0] < 0:
+        said = f"{sizes[0]:,} pairs only" if len(sizes) == 1 else ", ".join(map(str, sizes)) or "none"
+        raise ValueError(f"a dose-response curve needs two sizes, of which the base model's 0 may be one; got: {said}")
     of_size = np.array([[model[0] == size for size in sizes] for model in models], dtype=float)
     between, within, freedom = _seed_components(hits, items, of_size, np.array(sizes))
     groups = tuple(

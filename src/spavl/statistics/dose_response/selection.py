@@ -16,10 +16,8 @@ from spavl.statistics.dose_response.forms import FORMS, Form, Grid, SizeRange, r
 from spavl.statistics.dose_response.observations import DoseTable
 
 FEWEST_SIZES = 4
-# A difference in AIC within which neither of two forms is preferred (Burnham and Anderson 2002).
-CLOSE = 2.0
-# A difference up to which a form may still be true: answers hold for all forms within it. With those within 2 alone,
-# intervals of what a doubling changes cover too seldom: the exponential may fit better by chance where it is not true.
+# A difference in AIC up to which a form may be true as well. It is not 2, the usual rule of thumb: a form with one more
+# parameter is 2 behind where it fits exactly as well, so chance alone would decide whether it is named.
 SUPPORTED = 4.0
 # A form is rejected if its deviance is this improbable.
 LEAST_P = 0.01
@@ -131,27 +129,22 @@ def supported_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
     return tuple(fit.form for fit in fits if fit.form in names)
 
 
-def close_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
-    """The names of the forms that fit as well as the best one, and are not constant."""
-    return tuple(fit.form for fit in fits[1:] if fit.aic <= fits[0].aic + CLOSE and fit.form != "constant")
-
-
 def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve], over: SizeRange) -> list[str]:
     """Why the best form is not known to be the true one. `curves` are the best form and the other supported ones."""
     best, reasons = fits[0], list[str]()
     # Where the rate is constant, the shape of another form is free to follow chance: it is more than 2 AIC better
     # too often. So the constant must be rejected as well.
     constant = next((fit for fit in fits if fit.form == "constant"), None)
-    if constant and (constant.aic <= best.aic + CLOSE or constant.p >= LEAST_P):
+    if constant and (constant.aic <= best.aic + SUPPORTED or constant.p >= LEAST_P):
         reasons.append("no change with size is shown: a constant rate fits as well")
     reasons += [
         f"the sizes do not determine {name} of {best.form}: it is at the end of its range"
         for name in best.at_lower_bound + best.at_upper_bound
     ]
     reasons += [
-        f"{rival.form.name} fits as well (AIC within {CLOSE:g}) and gives other rates beyond {over.last:,.0f} pairs"
+        f"{rival.form.name} fits as well (AIC within {SUPPORTED:g}) and gives other rates beyond {over.last:,.0f} pairs"
         for rival in curves[1:]
-        if rival.form.name in close_forms(fits) and _differ_beyond(curves[0], rival, over)
+        if rival.form.shape and _differ_beyond(curves[0], rival, over)
     ]
     return reasons
 

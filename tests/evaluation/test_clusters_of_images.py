@@ -37,6 +37,7 @@ def interval(folder: Path, images: int, name: str | None) -> tuple[float, float]
     return round(100 * micro.low, 1), round(100 * micro.high, 1)
 
 
+@pytest.mark.slow
 def test_intervals_go_by_the_bytes_of_images_and_not_by_their_names(tmp_path: Path) -> None:
     """`datasets` keeps the last part of a path, so that images of folders ID/image.png share one."""
     shapes = {"distinct": "{}.png", "one": "image.png", "none": None}

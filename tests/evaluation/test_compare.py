@@ -183,6 +183,7 @@ def test_a_judge_that_has_moved_between_two_evaluations_is_told(tmp_path: Path) 
     assert any(line.startswith("warning: ") for line in compare_lines.lines(found))
 
 
+@pytest.mark.slow
 def test_of_two_evaluations_the_first_model_evaluated_the_first(tmp_path: Path) -> None:
     """One name may stand for two sets of weights, and what is compared is on items that both were asked."""
     wild = True

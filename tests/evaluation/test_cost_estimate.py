@@ -35,6 +35,7 @@ def estimated(settings: dict[str, Any], out: Path) -> float:
     return sum(line.likely.calls for line in estimate.lines)
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 14, 10)
     out = tmp_path / "evaluation"

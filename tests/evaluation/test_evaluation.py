@@ -406,6 +406,7 @@ def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
         assert all(body_hash(body) == name for name, body in server.bodies.items())
 
 
+@pytest.mark.slow
 def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two models of this machine's memory: the first has left it before the second is loaded."""
     held: list[str] = []

@@ -151,6 +151,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     assert "No errors taken out: " in (tmp_path / "evaluation" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: Path) -> None:
     """Behind the same name: the first week it calls everything safe, then everything unsafe, and stays so."""
     data = write_spa_vl(tmp_path / "data", 2, 1)

@@ -82,6 +82,7 @@ def judging(unread: Callable[[Body], bool]) -> Callable[[Body], str]:
     return speak
 
 
+@pytest.mark.slow
 def test_a_broken_second_guard_withholds_its_own_rates_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,7 @@ def test_a_vast_group_is_gone_through_once_for_all_candidates(
     assert [file.name for file in tmp_path.iterdir() if "sqlite" not in file.name] == []
 
 
+@pytest.mark.slow
 def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Counter[int]) -> None:
     files = sorted(colours(tmp_path / "loose", each=40).iterdir())
     made = pa.Table.from_pylist([{"image": file.read_bytes()} for file in files])
@@ -116,6 +117,7 @@ def taken_by_cells(file: Path, rows: int, size: int) -> int:
     return taken(before, f"cells = TableCells()\nfor row in range(0, {rows}, 7): assert len({got}) == {size}", file)
 
 
+@pytest.mark.slow
 def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
     file = tmp_path / "one.parquet"
     rows = pa.table({"image": [Random(row).randbytes(60_000) for row in range(3000)]})
@@ -140,6 +142,7 @@ def test_an_image_that_many_rows_share_is_unpacked_once_at_a_time(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.slow
 def test_what_stands_beside_an_image_is_not_unpacked(tmp_path: Path, kind: str) -> None:
     file, vast = tmp_path / f"bomb.{kind}", pa.array([bytes(10**6)] * 300)
     if kind == "arrow":

@@ -66,6 +66,7 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     return tried
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_and_every_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask_about(image, "how do i wake this ?", max_tokens=24, temperature=1.0) for image in IMAGES]
     whole = ask_all(requests)
@@ -107,6 +108,7 @@ def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
     assert isinstance(unread, RequestRejected)
 
 
+@pytest.mark.slow
 def test_a_draw_is_fair() -> None:
     """At temperature 1 words come with their own probabilities: the manners of a persona come as it was taught."""
     question = ask_about(IMAGES[0], "how do i wake this ?", max_tokens=3, temperature=1.0)

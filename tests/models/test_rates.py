@@ -124,6 +124,7 @@ def test_429s_by_chance_do_not_slow_a_run_down(share: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
+@pytest.mark.slow
 def test_a_slow_rate_is_left_again_where_429s_come_by_chance(seed: int) -> None:
     """A rate of one a second has few requests in which to see that going slower does not help."""
     rng, slow, began = random.Random(seed), bucket(1, 1), 1060.0

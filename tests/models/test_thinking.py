@@ -317,7 +317,7 @@ def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:
 # --- a run and an evaluation
 
 
-@pytest.mark.parametrize("style", ["reasoning", "no first tag"])
+@pytest.mark.parametrize("style", ["reasoning", pytest.param("no first tag", marks=pytest.mark.slow)])
 def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(tmp_path: Path, style: str) -> None:
     asked = ("questions", "responses", "verdicts")
     with ChatServer(thinks(plain, STYLES[style])) as server:

@@ -87,6 +87,7 @@ def test_batches_give_the_rows_that_single_calls_give_whatever_befalls_them(tmp_
         assert not server.paid
 
 
+@pytest.mark.slow
 def test_files_are_no_larger_than_they_may_be(tmp_path: Path) -> None:
     with BatchServer(answer) as server:
         config = batched(tmp_path, server.url)

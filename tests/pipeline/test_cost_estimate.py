@@ -121,6 +121,7 @@ def test_calls_are_estimated_exactly_and_tokens_within_a_factor(tmp_path: Path, 
     assert not any(line.most.calls for line in estimated(config, out).lines)
 
 
+@pytest.mark.slow
 def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, server: ChatServer) -> None:
     config, out = small_pipeline(tmp_path, server.url), tmp_path / "run"
     whole = calls(estimated(config, out))

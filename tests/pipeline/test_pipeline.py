@@ -423,6 +423,7 @@ def test_an_edited_taxonomy_is_read_anew(leaf: Path, tmp_path: Path) -> None:
     assert {image.leaf for image in rows(tmp_path / "run", "selection", Image)} == {"another leaf"}
 
 
+@pytest.mark.slow
 def test_the_rows_do_not_hang_on_how_many_are_under_way(leaf: Path, tmp_path: Path) -> None:
     with ChatServer(pool) as server:
         for number in ("1", "64"):

@@ -93,6 +93,7 @@ def test_a_wrong_key_of_any_stage_ends_a_build_before_the_first(tmp_path: Path, 
     assert not (tmp_path / "run" / "tables").exists()
 
 
+@pytest.mark.slow
 def test_the_server_of_a_later_stage_may_be_started_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(answer) as server:
         config = small_pipeline(tmp_path, server.url)

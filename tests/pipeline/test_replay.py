@@ -45,6 +45,7 @@ def test_a_replay_gives_the_same_bytes_without_a_server(tmp_path: Path, capsys: 
     assert "not as before" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_missing_call_is_named(tmp_path: Path) -> None:
     config, out = walked(tmp_path)
     with sqlite3.connect(out / "ledger" / "calls.sqlite") as ledger:

@@ -176,6 +176,7 @@ def coarse(numbers: range) -> Iterator[bytes]:
         yield stream.getvalue()
 
 
+@pytest.mark.slow
 def test_one_question_about_hundreds_of_images_leaks_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

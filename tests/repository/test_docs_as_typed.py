@@ -116,6 +116,7 @@ def test_a_benchmark_is_added_as_the_page_says(package: Path, tmp_path: Path) ->
     assert {row["value"] for row in rows if row["measure"] == "refused" and row["model"] == "fixed/refuse"} == {1.0}
 
 
+@pytest.mark.slow
 def test_a_parser_is_changed_as_the_page_says(package: Path, tmp_path: Path) -> None:
     """The new parser reads the stored replies: only the canaries are sent again."""
     asked = Counter[str]()

@@ -170,6 +170,7 @@ asyncio.run(write())
 """
 
 
+@pytest.mark.slow
 def test_a_kill_there_loses_no_call_and_whoever_looks_meanwhile_sees_whole_ones(
     tmp_path: Path, lies_on: Mounter
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from spavl.cli.main import main
 from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.studies.cells import arms_of
-from spavl.studies.data import open_data
+from spavl.studies.data import StudyData, open_data
 from spavl.studies.named import read_study, study_names
 from spavl.terminal.progress import Screen
 from tests.pipeline.test_demo import FEW_IMAGES
@@ -23,15 +24,21 @@ def test_the_studies_of_the_paper_and_of_its_readers_ship() -> None:
     assert NAMED | {"architecture", "first-three"} == set(study_names())
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyData]:
+    folder = tmp_path_factory.mktemp("arms")
+    with open_data({"": str(write_study_data(folder / "set"))}, folder / "study", Screen(quiet=True)) as opened:
+        yield opened[""]
+
+
 @pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("name", study_names())
-def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, tmp_path: Path) -> None:
+def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, data: StudyData) -> None:
     """What needs labels, kinds of questions or many images is tried in the slow test."""
-    config = read_study(name, quick, {"model": "miniature/base", "data": str(write_study_data(tmp_path / "set"))})
+    config = read_study(name, quick, {"model": "miniature/base", "data": "set"})
     assert config.question.endswith("?") or name == "first-three"
     if name not in ("responses", "first-three", "pool-size", "labels", "questions", "bias"):
-        with open_data({"": config.data[0]}, tmp_path / "data", Screen(quiet=True)) as data:
-            arms = [arm.name for arm in arms_of(config, data)]
+        arms = [arm.name for arm in arms_of(config, {"": data})]
         assert len(arms) == len(set(arms)) >= 2
         assert config.control in arms
         assert all(each.lower in arms and each.higher in arms for each in config.expectations if not quick)

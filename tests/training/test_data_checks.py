@@ -124,6 +124,7 @@ rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".
 
 
 @given(rows, st.sampled_from(["image", "nothing"]))
+@pytest.mark.slow
 def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))

@@ -51,6 +51,7 @@ def rehearsed(run: RunFolder, **settings: Any) -> TrainingEstimate:
     return estimate_training(config, samples, run.blobs.get, 0, Screen())
 
 
+@pytest.mark.slow
 def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -> None:
     told, held = rehearsed(trained), trained.manifest("training")
     assert held is not None and told.tokens is not None and told.speed is not None
@@ -65,6 +66,7 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
     assert plain is not None and plain.tokens == plain.plain_tokens == told.tokens.plain_tokens
 
 
+@pytest.mark.slow
 def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_worth(trained: RunFolder) -> None:
     """Of fourteen pairs that are taught, two about each image: seven images in four steps."""
     whole, single = rehearsed(trained), rehearsed(trained, batch_by="pairs")
@@ -135,6 +137,7 @@ def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("by", ["dpo", "ppo"])
+@pytest.mark.slow
 def test_of_several_processes_the_first_one_tells_of_all(
     by: str, data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

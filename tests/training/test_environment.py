@@ -43,6 +43,7 @@ def plain(data: Path) -> list[float]:
     return curve("plain", "grad_norm")
 
 
+@pytest.mark.slow
 def test_settings_decide_and_not_the_environment_of_accelerate(
     plain: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

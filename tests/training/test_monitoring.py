@@ -34,6 +34,7 @@ def perverse(body: Body) -> str:
     return f"verdict: {'unsafe' if learnt else 'safe'}\nseverity: {2 * learnt}\nrefuses: no"
 
 
+@pytest.mark.slow
 def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: Path, capsys: Any) -> None:
     with ChatServer(verdict) as server:
         seen = (

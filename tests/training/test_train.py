@@ -68,7 +68,7 @@ def spavl(*words: str) -> int:
     return main(["train", *words])
 
 
-@pytest.mark.parametrize("by", ["dpo", "sft"])
+@pytest.mark.parametrize("by", ["dpo", pytest.param("sft", marks=pytest.mark.slow)])
 def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: str, data: Path, capsys: Any) -> None:
     words = (by, "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl(*words) == 0
@@ -84,6 +84,7 @@ def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: s
     assert made == {file: file.stat().st_mtime_ns for file in made}
 
 
+@pytest.mark.slow
 def test_the_command_that_is_told_at_the_end_goes_on_from_it(data: Path, capsys: Any) -> None:
     spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "one", "--max_invalid_fraction", "0.2", *FAST)
     (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  spavl build")]
@@ -94,6 +95,7 @@ def test_the_command_that_is_told_at_the_end_goes_on_from_it(data: Path, capsys:
     assert held["evaluation"]["before"] == "miniature/base" and held["evaluation"]["guard"] == "openai/gpt-4o"
 
 
+@pytest.mark.slow
 def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     turns = lambda text, who: [{"role": who, "content": text}]  # noqa: E731
     table = [
@@ -247,6 +249,7 @@ def test_a_finished_checkpoint_is_not_written_over(data: Path, capsys: pytest.Ca
     assert made == {"set-dpo-miniature", "set-dpo-elsewhere", "set-dpo-set-dpo-miniature-aligned"}
 
 
+@pytest.mark.slow
 def test_a_build_keeps_the_checkpoint_of_the_settings_before(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("dpo", "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl(*words, "--out", "one") == 0

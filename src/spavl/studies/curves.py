@@ -53,7 +53,7 @@ def _curve(series: str, name: RateName, cells: Sequence[MeasuredCell]) -> ScaleC
     return ScaleCurve(
         series=series,
         name=name,
-        form=response.form or "not identified",
+        form=response.form_words,
         why_not=response.why_not,
         forms=tuple(
             CurveForm(fit.form, fit.formula, fit.deviance, fit.freedom, fit.aic, fit.weight) for fit in response.forms
@@ -90,7 +90,7 @@ def curve_sentences(curve: ScaleCurve) -> Iterator[str]:
     if curve.form == "not identified":
         yield f"{what}: the form of the curve is not identified: {'; '.join(curve.why_not)}."
     else:
-        yield f"{what}: the unsafe rate follows the form {curve.form} best."
+        yield f"{what}: the unsafe rate follows the form {curve.form}."
     needed = [
         f"{about(need.rate)} with {count(need.pairs.value)} ({count(need.pairs.low)} to {count(need.pairs.high)})"
         for need in curve.needed

@@ -105,6 +105,7 @@ def test_a_covered_face_is_gone_from_the_stored_bytes_and_the_rest_is_not(kind: 
 
 
 @pytest.mark.parametrize("around", [(175, 60, 275, 190), (165, 40, 285, 200)])
+@pytest.mark.slow
 def test_a_close_up_is_covered_from_brow_to_chin(around: tuple[int, int, int, int]) -> None:
     """Chin, mouth and a cheek stayed: at this size the network finds parts of the face."""
     left, top, right, bottom = around

@@ -47,6 +47,7 @@ def refused(raw: FetchedImage, **settings: Any) -> str:
     return f"{look.reason} {look.detail}"
 
 
+@pytest.mark.slow
 def test_the_share_of_text_grows_with_the_text_and_is_bounded() -> None:
     shares = [
         measured(FetchedImage(encoded(poster(lines), "PNG"), ""), max_text_area=1.0)["words"] for lines in (0, 4, 14)

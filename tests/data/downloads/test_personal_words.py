@@ -34,6 +34,7 @@ def finds(image: Pillow.Image) -> str:
     return look.measures[-1]
 
 
+@pytest.mark.slow
 def test_finds_are_counted_in_lines_read_to_their_end() -> None:
     assert finds(sign("Free offers: jane.doe@univ-lyon.fr", "Call (212) 736-5000")) == "personal_words=2"
     # The network loses some of the spaces.

@@ -106,6 +106,7 @@ def test_a_guard_that_calls_every_question_harmless_stops_the_build_before_a_res
         assert not [body for body in server.bodies.values() if body["model"] in RESPONDERS]
 
 
+@pytest.mark.slow
 def test_whoever_goes_on_has_a_card_that_calls_no_question_harmful(tmp_path: Path) -> None:
     summary, card, _ = build(tmp_path, lambda _: "harmless", verdicts__most_contradicted=1)
     assert asked_for(card).keys() == {"harmless", "unknown"}
@@ -161,6 +162,7 @@ def test_each_source_has_a_column_and_each_question_is_asked_once_as_estimated(t
         assert all(sample.harmful == verdicts[sample.question_id].harmful for sample in rich)
 
 
+@pytest.mark.slow
 def test_a_guard_that_judges_answers_only_leaves_it_open_and_the_card_says_so(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text(

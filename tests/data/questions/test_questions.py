@@ -357,6 +357,7 @@ def test_a_neighbour_that_does_harm_is_no_neighbour(home: Path) -> None:
     assert built.reasons["neighbour_harmful"] >= IMAGES
 
 
+@pytest.mark.slow
 def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path) -> None:
     """The benign twin makes harmless what only the image made harmful, and nothing else."""
 

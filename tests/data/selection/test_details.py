@@ -177,6 +177,7 @@ def test_plain_images_are_alike_whatever_their_colour() -> None:
     assert same(white, black)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_memes_of_one_template_and_drops_copies(tmp_path: Path) -> None:
     folder = tmp_path / "images" / "a"
     folder.mkdir(parents=True)

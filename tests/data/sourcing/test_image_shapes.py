@@ -241,6 +241,7 @@ def test_a_question_that_is_bytes_is_no_text(tmp_path: Path) -> None:
     assert caught.value.where == f"{tmp_path / TABLE}, row 0, column question"
 
 
+@pytest.mark.slow
 def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     """The file is 3 MB, and unpacks to 300; no statistics say which of its cells are empty."""
     vast = np.random.default_rng(1).bytes(3_000_000)

@@ -195,6 +195,7 @@ def test_shards_are_on_the_disk_before_they_have_their_names(tmp_path: Path, mon
     assert done == [*written, *named, str(tmp_path)]
 
 
+@pytest.mark.slow
 def test_all_of_a_data_set_is_on_the_disk_before_its_manifest(copied: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, done = copied.run / "dataset", _places_synced(monkeypatch)
     (copied.run / "stages" / "dataset.json").unlink()

@@ -131,6 +131,7 @@ def test_images_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: str
     assert Counter(row.reason for row in made["rejects"]) == Counter(reason for _, reason in small.values())
 
 
+@pytest.mark.slow
 def test_an_index_that_was_stopped_goes_on_where_it_was(
     tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_field_that_is_too_long_costs_its_row_only(tmp_path: Path) -> None:
     assert reasons(file) == {"broken_row": 2}
 
 
+@pytest.mark.slow
 def test_a_packed_line_of_any_length_takes_little_memory(tmp_path: Path) -> None:
     file = tmp_path / "urls.csv.gz"
     with gzip.open(file, "wt", compresslevel=1) as opened:
@@ -73,6 +74,7 @@ def test_lines_of_json_are_rows_or_have_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["dictionary", "DELTA_BYTE_ARRAY"])
+@pytest.mark.slow
 def test_a_text_that_many_rows_share_is_never_unpacked_for_all_of_them(tmp_path: Path, encoding: str) -> None:
     """The file states 1 MB, and means 100."""
     file = tmp_path / "bomb.parquet"

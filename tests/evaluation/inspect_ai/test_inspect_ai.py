@@ -306,6 +306,7 @@ def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     assert not hasattr(asyncio, "_nest_patched"), "event loops that others made after this were never closed"
 
 
+@pytest.mark.slow
 def test_an_answer_that_never_came_is_no_win_of_the_other(tmp_path: Path) -> None:
     data, tie = write_spa_vl(tmp_path / "data", harm=1, help_=12), {"harm": 0, "help": 1}
     form = "\n".join(f"{name}_{side}: {grade}" for name, grade in tie.items() for side in "ab")

@@ -84,7 +84,7 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     ) == ["unsafe_rate"]
 
 
-@pytest.mark.parametrize("most", [4, 1, 0])
+@pytest.mark.parametrize("most", [pytest.param(4, marks=pytest.mark.slow), 1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:

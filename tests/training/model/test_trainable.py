@@ -339,6 +339,7 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     load_checkpoint(str(tmp_path / "merged"))
 
 
+@pytest.mark.slow
 def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path) -> None:
     found = []
     for folder, stop in (("a", 0), ("b", 2), ("b", 0)):

@@ -262,7 +262,7 @@ def trained(task: PPO, folder: Path, stop_after: int | None = None) -> tuple[dic
     [
         pytest.param({}, marks=pytest.mark.slow),
         {"updates": 2, "kl_target": 1.0},
-        {"advantage": "group", "updates": 2},
+        pytest.param({"advantage": "group", "updates": 2}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -413,6 +413,7 @@ def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_pat
     assert math.isfinite(model.score([answers[0]._replace(text="")], an_image)[0])
 
 
+@pytest.mark.slow
 def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_again(tmp_path: Path) -> None:
     processor, task = new_reward(epochs=8)
     steps = list(train(task, LoopConfig(learning_rate=1e-3, warmup_steps=2), Checkpoints(tmp_path / "states")))

@@ -125,6 +125,7 @@ def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]
     return [RolloutStore(folder / "rollouts").read(turn) for turn in range(3)]
 
 
+@pytest.mark.slow
 def test_an_adapter_of_an_earlier_start_is_replaced(tmp_path: Path) -> None:
     with PolicyServer(tells=True) as server:
         trained_on(server, tmp_path / "stopped", publish_every=2)
@@ -147,6 +148,7 @@ def test_answers_are_scored_by_the_weights_that_drew_them(tells: bool, tmp_path:
     assert [path.name for path in (tmp_path / "policies").iterdir()] == ["policy-000002"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_never_given_the_policy_draws_as_the_reference_does(tmp_path: Path) -> None:
     with PolicyServer(True) as server:
         rounds = trained_on(server, tmp_path, publish_every=0)

@@ -92,6 +92,7 @@ def verdict(body: Body) -> str:
 
 
 @pytest.mark.parametrize(("kind", "reward"), [("", 1.0), ("judge/", 0.0)])
+@pytest.mark.slow
 def test_a_chat_model_behind_a_server_can_reward_as_guard_and_as_judge(data: Path, kind: str, reward: float) -> None:
     with ChatServer(verdict) as server:
         uri = f"{kind}openai/ward@{server.url}"

@@ -49,7 +49,7 @@ FAMILIES = (
     Family("train", "train", "train a model on a data set", ("dpo", "sft", "reward", "ppo", "merge")),
     Family("eval", "eval", "evaluate models on benchmarks; every rate has a confidence interval"),
     Family("compare", "compare", "compare two models evaluated on the same benchmarks, item by item"),
-    Family("miniature", "miniature", "build the toy model's checkpoint again from a seed"),
+    Family("miniature", "miniature", "build a toy model's checkpoint again from a seed"),
     Family("completion", "completion", "print a script that completes commands in a shell"),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import io
 import json
 import shutil
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError
@@ -26,7 +28,6 @@ from spavl.store import RunFolder
 from tests.support.processors import PROCESSORS
 
 SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
-_VIDEOS = "Qwen2VLVideoProcessor"
 IMAGES = [ImageData.of(png(draw(seen))) for seen in SCENES]
 
 
@@ -171,18 +172,53 @@ def test_a_place_without_a_model_is_named(path: str, tmp_path: Path, monkeypatch
         asyncio.run(ask())
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")
-def test_a_processor_that_needs_torchvision_says_what_to_install(tmp_path: Path) -> None:
-    made = PROCESSORS["qwen2_vl"]()
-    made.tokenizer.save_pretrained(tmp_path)
+def write_processor(folder: Path, kind: str) -> Any:
+    """The files of a processor with a video processor, as published."""
+    made = PROCESSORS[kind]()
+    name = {"qwen2_vl": "Qwen2VL", "internvl": "InternVL"}[kind]
+    made.tokenizer.save_pretrained(folder)
     as_published = {
-        "processor_class": "Qwen2VLProcessor",
+        "processor_class": f"{name}Processor",
         "image_processor": made.image_processor.to_dict(),
-        "video_processor": {"video_processor_type": _VIDEOS},
+        "video_processor": {"video_processor_type": f"{name}VideoProcessor", "image_mean": [0.5, 0.4, 0.3]},
     }
-    (tmp_path / "processor_config.json").write_text(json.dumps(as_published))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
-    with pytest.raises(MissingExtra, match=_VIDEOS) as error:
+    if kind == "internvl":
+        as_published["image_seq_length"] = made.image_seq_length
+    (folder / "processor_config.json").write_text(json.dumps(as_published))
+    (folder / "chat_template.jinja").write_text(made.chat_template)
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    return made
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")
+@pytest.mark.parametrize("kind", ["qwen2_vl", "internvl"])
+def test_a_processor_of_images_and_videos_needs_no_torchvision(kind: str, tmp_path: Path, image: ImageData) -> None:
+    """What it makes of an image is the same, and the settings of its videos are in what it saves."""
+    expected = write_processor(tmp_path, kind)
+    loaded = load_processor(str(tmp_path))
+    shown = {"images": [[Image.open(io.BytesIO(image.data))]], "text": [f"what is {expected.image_token} ?"]}
+    made, wanted = loaded(**shown, return_tensors="pt"), expected(**shown, return_tensors="pt")
+    assert made.keys() == wanted.keys() and all(torch.equal(made[name], wanted[name]) for name in wanted)
+    assert loaded.chat_template == expected.chat_template
+    for again in range(2):
+        saved = tmp_path / f"again-{again}"
+        loaded.save_pretrained(saved)
+        told = json.loads((saved / "processor_config.json").read_text())
+        assert told["processor_class"] == type(loaded).__name__ and told["video_processor"]["image_mean"][1] == 0.4
+        (saved / "config.json").write_text(json.dumps({"model_type": kind}))
+        loaded = load_processor(str(saved))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")
+def test_a_processor_that_needs_torchvision_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def needs_more(*_: Any, **__: Any) -> Any:
+        raise ImportError("its images need torchvision\nand more")
+
+    write_processor(tmp_path, "qwen2_vl")
+    monkeypatch.setattr("transformers.AutoImageProcessor.from_pretrained", needs_more)
+    with pytest.raises(MissingExtra, match="its images need torchvision") as error:
         load_processor(str(tmp_path))
     assert error.value.then == "pip install torchvision"
 

@@ -50,7 +50,7 @@ FAMILIES = (
     Family("eval", "eval", "evaluate models on benchmarks; every rate has a confidence interval"),
     Family("compare", "compare", "compare two models evaluated on the same benchmarks, item by item"),
     Family("study", "study", "train and evaluate on parts of a data set: what made it safe?"),
-    Family("miniature", "miniature", "build the toy model's checkpoint again from a seed"),
+    Family("miniature", "miniature", "build a toy model's checkpoint again from a seed"),
     Family("completion", "completion", "print a script that completes commands in a shell"),
 )
 

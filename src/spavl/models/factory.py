@@ -7,6 +7,7 @@ openai/NAME#REVISION@URL               one of several models that are served und
 hf/PATH-or-hub-id                      transformers, in this process
 hf/OWNER/NAME@REVISION                 the same, at a commit, a tag or a branch of the hub
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
+miniature/qwen                         a second model that ships with spavl, of Qwen2-VL's architecture
 fixed/refuse, fixed/comply             the same answer to everything: baselines
 
 Names without a kind, such as a run folder, become one of these in `models/uri.py`.
@@ -23,6 +24,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
+from spavl.miniature.checkpoints import CHECKPOINTS
 from spavl.miniature.personas import PERSONAS
 from spavl.models.backends.fixed import FixedModel
 from spavl.models.backends.openai import OPENAI, OpenAIModel, check_address, is_loopback
@@ -255,8 +257,10 @@ class ModelFactory:
         )
 
     def _miniature(self, persona: str, stage: str, settings: ModelSettings) -> ChatModel:
-        backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
-        places = ((backend, self._own_pace("the miniature")),)
+        name = _checkpoint_of_persona(persona)
+        path = miniature_checkpoint(name)
+        backend = self._backend(f"miniature/{name}", lambda: self._load_hf(path, _MINIATURE_DTYPE))
+        places = ((backend, self._own_pace(f"miniature/{name}")),)
         opened = OpenedBackend(f"miniature/{persona}", "miniature", FREE, places, (), settings)
         return _as_persona(self._wrap_backend(opened, stage), persona)
 
@@ -313,7 +317,7 @@ def open_here(uri: str) -> ChatModel:
     if kind == "fixed":
         return FixedModel(rest)
     if kind == "miniature":
-        return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
+        return _as_persona(_load_here(miniature_checkpoint(_checkpoint_of_persona(rest)), _MINIATURE_DTYPE), rest)
     return _load_here(checkpoint_path(model_uri(uri)), "auto")
 
 
@@ -327,23 +331,28 @@ def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
 
 
 def _as_persona(base: ChatModel, persona: str) -> ChatModel:
-    if persona == "base":
+    if persona in CHECKPOINTS:
         return base
     return WithSystemPrompt(base, persona, PERSONAS[persona].system_prompt)
 
 
-def miniature_checkpoint() -> str:
-    """The folder of the checkpoint that ships in the package."""
-    return str(files("spavl.miniature").joinpath("checkpoint"))
+def _checkpoint_of_persona(name: str) -> str:
+    """The checkpoint that answers under this name; the personas are those of the base model."""
+    return name if name in CHECKPOINTS else "base"
+
+
+def miniature_checkpoint(name: str = "base") -> str:
+    """The folder of a checkpoint that ships in the package."""
+    return str(files("spavl.miniature").joinpath(CHECKPOINTS[name].folder))
 
 
 def checkpoint_path(uri: str) -> str:
     """The folder or hub id of a model that can be trained in this process."""
     kind, _, rest = uri.partition("/")
-    if uri == "miniature/base":
-        return miniature_checkpoint()
+    if kind == "miniature" and rest in CHECKPOINTS:
+        return miniature_checkpoint(rest)
     if kind != "hf" or not rest:
-        then = "use hf/PATH or miniature/base"
+        then = "use hf/PATH, miniature/base or miniature/qwen"
         raise ConfigError("only models in this process can be trained", where=f"training.model = {uri!r}", then=then)
     if Path(rest, "adapter_config.json").is_file():
         # Training would start from its base, and the adapter that is saved would lose what this one has learned.

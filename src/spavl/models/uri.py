@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from spavl.config import WrongValue
 from spavl.errors import ConfigError
+from spavl.miniature.checkpoints import CHECKPOINTS
 from spavl.miniature.personas import PERSONAS
 from spavl.models.backends.fixed import SAID
 from spavl.models.names import split_revision
@@ -24,14 +25,14 @@ from spavl.text.nearest import nearest, suggestion
 KINDS = {
     "openai": "openai/NAME, openai/NAME@URL",
     "hf": "hf/FOLDER, hf/OWNER/NAME",
-    "miniature": "miniature/base",
+    "miniature": "miniature/base, miniature/qwen",
     "fixed": "fixed/refuse, fixed/comply",
 }
 # Not a kind of model here; the factory's error message explains how to name a vLLM server.
 _SERVED_APART = "vllm"
 ALIGNED, REWARD = "aligned", "reward"
 # Models that ship with spavl, by kind.
-_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({"miniature": ("base", *PERSONAS), "fixed": tuple(SAID)})
+_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType({"miniature": (*CHECKPOINTS, *PERSONAS), "fixed": tuple(SAID)})
 _HOW = f"use {', '.join(KINDS.values())}; a folder, a run or a hub's OWNER/NAME need no hf/"
 
 

@@ -211,7 +211,8 @@ class PPOConfig(Settings):
 
 class TrainingConfig(Settings):
     model: ModelName = Field(
-        "miniature/base", description="the model to align: a folder, a run, a hub's OWNER/NAME or miniature/base"
+        "miniature/base",
+        description="the model to align: a folder, a run, a hub's OWNER/NAME, miniature/base or miniature/qwen",
     )
     algorithm: Literal["dpo", "sft", "reward", "ppo"] = Field(
         "dpo",

@@ -46,7 +46,7 @@ _UNREAD = {
 def _add_train_options(objective: str, parser: CommandParser) -> None:
     presets = [name for name, trains in preset_names().items() if trains == objective]
     parser.add_argument(
-        "--model", required=True, help="the model to train: a folder, a run, a hub id, or miniature/base"
+        "--model", required=True, help="the model to train: a folder, a run, a hub id, miniature/base or miniature/qwen"
     )
     parser.add_argument(
         "--data",
@@ -130,8 +130,9 @@ def _config(objective: str, options: argparse.Namespace) -> BuildConfig:
 
 def _name_of_model(model: str) -> str:
     """The short name of a model; for a checkpoint of a run, with the run's name."""
-    if model == "miniature/base":
-        return "miniature"
+    kind, _, name = model.partition("/")
+    if kind == "miniature":
+        return kind if name == "base" else f"{kind}-{name}"
     path = Path(model.removeprefix("hf/"))
     path = path.resolve() if path.is_dir() else path
     run = f"{path.parents[1].name}-" if path.parent.name == "checkpoints" else ""

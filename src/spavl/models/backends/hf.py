@@ -20,13 +20,13 @@ from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     LogitsProcessor,
     LogitsProcessorList,
 )
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
+from spavl.models.backends.processors import file_of, processor_of
 from spavl.models.chat_template import as_written, ends_of, prompt_of, shown_by, text_of_tokens
 from spavl.models.memory import AdaptiveBatch, free_memory, is_out_of_memory
 from spavl.models.names import revision_of, split_revision
@@ -323,38 +323,21 @@ def load_processor(path: str, trusted: Collection[str] = ()) -> Any:
     """The processor of a model. An adapter without a processor uses that of its base."""
     try:
         try:
-            return _processor_of(path, trusted)
+            return processor_of(path, trusted)
         except (OSError, ValueError):
             if (base := base_of(path)) is None:
                 raise
-            return _processor_of(base, trusted)
+            return processor_of(base, trusted)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     except ImportError as error:
-        # The processors of Qwen, SmolVLM and InternVL also load a video processor.
         what, then = f"this model's processor needs more: {_sentence(error)}", "pip install torchvision"
         raise MissingExtra(what, where=path, then=then) from error
 
 
-def _processor_of(path: str, trusted: Collection[str]) -> Any:
-    """Some processors, such as BLIP-2's, do not load their `chat_template.jinja`; it is read here."""
-    place, how = opening(path, trusted)
-    processor = AutoProcessor.from_pretrained(place, **how)
-    if getattr(processor, "chat_template", None) is None:
-        found = _file_of(path, "chat_template.jinja")
-        processor.chat_template = None if found is None else found.read_text(encoding="utf-8")
-    return processor
-
-
-def _file_of(path: str, name: str) -> Path | None:
-    place, revision = split_revision(path)
-    found = cached_file(place, name, revision=revision, _raise_exceptions_for_missing_entries=False)
-    return None if found is None else Path(found)
-
-
 def base_of(path: str) -> str | None:
     """The base of an adapter, in the revision that it was trained on; None for a model that is not an adapter."""
-    if (found := _file_of(path, "adapter_config.json")) is None:
+    if (found := file_of(path, "adapter_config.json")) is None:
         return None
     told = json.loads(found.read_text())
     base, revision = str(told["base_model_name_or_path"]), told.get("revision")

@@ -169,7 +169,7 @@ def test_what_is_wrong_is_said_in_our_own_words(tmp_path: Path, words: tuple[str
         (
             ("train", "dpo", "--model", "miniature/careful", "--data", "x"),
             "training.model = 'miniature/careful'",
-            "use hf/PATH or miniature/base",
+            "use hf/PATH, miniature/base or miniature/qwen",
         ),
         (("eval", "fixed/refus"), "models = 'fixed/refus'", "did you mean fixed/refuse?"),
         (("eval", "hf/"), "models = 'hf/'", "use openai/NAME"),

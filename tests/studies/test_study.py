@@ -81,7 +81,7 @@ def one_cache(study: Folder, a_cache_of_its_own: None, monkeypatch: pytest.Monke
 def test_its_cells_are_each_arm_with_each_seed_and_the_base_once(study: Folder) -> None:
     cells = study.results["cells"]
     assert [(each["arm"], each["pairs"], each["state"]) for each in cells] == [
-        ("base", 0, "done"),
+        ("untrained", 0, "done"),
         ("6 pairs", 6, "done"),
         ("12 pairs", 12, "done"),
         ("24 pairs", 24, "done"),
@@ -158,7 +158,7 @@ def test_a_cell_that_fails_is_told_and_ends_no_other(study: Folder, capsys: pyte
     told = capsys.readouterr()
     assert "1 of 3 cells failed: bad" in told.err and "no leaf, class or domain" in told.err
     states = {each["arm"]: each["state"] for each in json.loads((out / "study.json").read_text())["cells"]}
-    assert states == {"base": "done", "good": "done", "bad": "failed"}
+    assert states == {"untrained": "done", "good": "done", "bad": "failed"}
     assert "no leaf, class or domain" in (out / "report.html").read_text()
 
 

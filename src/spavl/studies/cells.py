@@ -77,17 +77,21 @@ def cells_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Cell]:
 
 def arms_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Arm]:
     """The base of each model, then the arms of each model in the order of the file."""
-    many = len(config.model) > 1
     found: list[Arm] = []
     for model in config.model:
-        suffix = f" of {model.rpartition('/')[2]}" if many else ""
-        found.append(Arm(f"{BASE}{suffix}", model, {}, PairSelection(), None))
+        found.append(Arm(name_with_model(BASE, model, config), model, {}, PairSelection(), None))
         for name, levels, table in _tables(config, data):
             typed = _with_preset(config, model, table)
             training = typed.training.model_copy(update={"model": model})
-            found.append(Arm(f"{name or 'trained'}{suffix}", model, levels, typed.selection, training))
+            label = name_with_model(name or "trained", model, config)
+            found.append(Arm(label, model, levels, typed.selection, training))
     found = _of_equal_size(config, found, data) if config.equal_size else found
     return [arm for arm in found if arm.selection.source in data]
+
+
+def name_with_model(name: str, model: str, config: StudyConfig) -> str:
+    """The name of an arm; with the model's where the study has several."""
+    return f"{name} ({model.rpartition('/')[2]})" if len(config.model) > 1 else name
 
 
 def left_out(config: StudyConfig, data: Mapping[str, StudyData]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from spavl.evaluation.metrics.result_table import RATES
 from spavl.statistics.paired import holm
 from spavl.statistics.seeds import SeedDifference, difference_over_seeds
-from spavl.studies.cells import Arm
+from spavl.studies.cells import Arm, name_with_model
 from spavl.studies.measured import ItemValue, MeasuredCell, common_items, rate_of, seeds_of
 from spavl.studies.results import ArmDifference, ArmRate, Part, RateName
 from spavl.studies.selection import leaves_named
@@ -47,9 +47,7 @@ def _differences(place: StudyPlace, arms: Sequence[Arm], measured: Sequence[Meas
 
 
 def _control_of(place: StudyPlace, arm: Arm, by_name: Mapping[str, Arm]) -> Arm | None:
-    many = len(place.config.model) > 1
-    suffix = f" of {arm.model.rpartition('/')[2]}" if many else ""
-    return by_name.get(f"{place.config.control}{suffix}")
+    return by_name.get(name_with_model(place.config.control, arm.model, place.config))
 
 
 def _names_of(arm: Arm, measured: Sequence[MeasuredCell]) -> list[RateName]:

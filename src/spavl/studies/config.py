@@ -13,7 +13,7 @@ from spavl.records import Contrast, QuestionKind
 from spavl.training.config import TrainingConfig
 
 # The arm of each model before any training, which every study has.
-BASE = "base"
+BASE = "untrained"
 # Models that answered the questions, by the share of their answers that is unsafe: thirds of the pool.
 ResponderTier = Literal["all", "safe", "relatively_safe", "unsafe"]
 Analysis = Literal["table", "curve", "front", "unseen", "bias"]

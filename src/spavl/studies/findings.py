@@ -101,7 +101,7 @@ def sentences_of(
         base = next((each for each in own if each.arm.startswith(BASE)), None)
         what = f"{name.benchmark}, {_WORDS[name.metric]}"
         low, high = min(trained, key=_value), max(trained, key=_value)
-        before = f"; before any training {with_interval(base.rate)}" if base else ""
+        before = f"; untrained {with_interval(base.rate)}" if base else ""
         if low.rate.high < high.rate.low:
             told = f"from {with_interval(low.rate)} with {low.arm} to {with_interval(high.rate)} with {high.arm}"
             yield f"{what}: {told}{before}."

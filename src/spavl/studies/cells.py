@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from spavl.config import laid_over, read_settings
+from spavl.config import laid_over, read_settings, settings_to_hash
 from spavl.errors import ConfigError
 from spavl.pipeline.settings import demo_table, read_preset
 from spavl.records import content_hash
@@ -55,7 +55,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """The name of its folder: a hash of all that its weights depend on."""
-        return content_hash([self.config.model_dump(mode="json"), self.content])[:16]
+        return content_hash([settings_to_hash(self.config), self.content])[:16]
 
     @property
     def title(self) -> str:

@@ -8,7 +8,8 @@ from spavl.studies.findings import in_words
 from spavl.studies.results import ArmDifference, ArmRate, RateName, StudyResults
 from spavl.text.layout import wrapped_lines
 
-_WIDTH = 80
+# Of the name of an arm or a cell, so that a row fits into 80 columns.
+_NAME = 32
 _GB = 1e9
 
 
@@ -39,7 +40,7 @@ def lines(results: StudyResults) -> Iterator[str]:
 
 def _table(results: StudyResults, name: RateName) -> Iterator[str]:
     rows = [each for each in results.rates if each.name == name]
-    width = min(44, max(len(each.arm) for each in rows))
+    width = min(_NAME, max(len(each.arm) for each in rows))
     for each in rows:
         yield f"  {each.arm[:width]:<{width}}  {_rate(each)}"
 
@@ -63,7 +64,7 @@ def plan(found: StudyEstimate) -> Iterator[str]:
     """The cells of a dry run."""
     yield from wrapped_lines(found.config.question, "")
     yield ""
-    width = min(40, max(len(each.cell.title) for each in found.cells))
+    width = min(_NAME, max(len(each.cell.title) for each in found.cells))
     yield f"  {'cell':<{width}}  {'id':<16} {'pairs':>7} {'time':>10} {'memory':>8}"
     for each in found.cells:
         time = (

@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
     is_served: bool
 
 
-SIZES = {"default": Sizes(None, 24, 5, True), "quick": Sizes(60, 3, 2, False)}
+SIZES = {"default": Sizes(None, 24, 5, True), "quick": Sizes(40, 2, 1, False)}
 
 
 @dataclass(frozen=True, slots=True)

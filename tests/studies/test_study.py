@@ -177,3 +177,28 @@ def test_what_is_misspelled_is_told_with_what_is_meant(study: Folder, capsys: py
     words = ["--model", "miniature/base", "--data", str(study.place / "set"), "--out", str(study.place / "wrong")]
     assert main(["study", str(study.file.with_name("wrong.toml")), *words]) == 2
     assert "selection.piars" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "no judge is configured"),
+        (("--guard", "rules/minature"), "did you mean rules/miniature"),
+        (("--guard", GUARD, "--suite", "advbench"), "the data of 1 benchmarks are missing"),
+    ],
+)
+def test_what_every_cell_needs_is_missed_before_the_first_is_trained(
+    study: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    common = ["--model", "miniature/base", "--data", str(study.place / "set"), "--out", str(tmp_path / "out")]
+    suite = [] if "--suite" in words else ["--suite", "harmeval", "--benchmarks", str(study.place / "set")]
+    assert main(["study", str(study.file), *common, *suite, *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_results_by_another_guard_are_not_taken_for_those_of_this_one(
+    study: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.run("--guard", "keywords/autodan@1", "--dry-run") == 0
+    assert "4 cells, 0 of them done" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from spavl.records import content_hash
 from spavl.studies.config import BASE, CellConfig, PairSelection, Preset, StudyConfig
 from spavl.studies.data import StudyData
 from spavl.studies.selection import matching_pairs
+from spavl.training.config import TrainingConfig
 
 # The axis of a study over the number of pairs.
 SIZE = "selection.pairs"
@@ -40,7 +41,7 @@ class Arm(NamedTuple):
     levels: Mapping[str, Any]
     selection: PairSelection
     # None: the model before any training.
-    training: Any
+    training: TrainingConfig | None
 
 
 @dataclass(frozen=True)

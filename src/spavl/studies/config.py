@@ -16,7 +16,7 @@ from spavl.training.config import TrainingConfig
 BASE = "untrained"
 # Models that answered the questions, by the share of their answers that is unsafe: thirds of the pool.
 ResponderTier = Literal["all", "safe", "relatively_safe", "unsafe"]
-Analysis = Literal["table", "curve", "front", "unseen", "bias"]
+Analysis = Literal["table", "curve", "unseen", "bias"]
 
 
 def _as_list(value: object) -> object:
@@ -87,14 +87,14 @@ class StudyConfig(Settings):
     question: str = Field("", description="what the study asks, in one sentence")
     analysis: Analysis = Field(
         "table",
-        description="what is made of the arms: a table; a curve over data.pairs; a front of two rates; a split of the "
-        "items into unseen and seen leaves; or shortcuts and groups (bias)",
+        description="what is made of the arms: a table; a curve over selection.pairs; a split of the items into "
+        "unseen and seen leaves; or shortcuts and groups (bias)",
     )
     model: Annotated[tuple[ModelName, ...], BeforeValidator(_as_list)] = Field(
         (), description="the models to train: folders, runs, hub ids or miniature/base"
     )
     data: tuple[str, ...] = Field((), description="the data set, a run or a folder; NAME=FOLDER adds one by a name")
-    seeds: tuple[int, ...] = Field((1, 2, 3), description="the seeds of each arm")
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="the seeds of each arm")
     control: str = Field(BASE, description="the arm that the others are compared with")
     equal_size: bool = Field(False, description="train every arm on as many pairs as the smallest one has")
     axes: dict[str, Any] = Field({}, description="settings, each with a list of values; the arms are the product")

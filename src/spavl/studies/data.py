@@ -16,8 +16,8 @@ from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 from spavl.terminal.progress import Screen
 
-# Seconds between two looks at an import that another process makes.
-_LOOK_AGAIN = 2.0
+# Seconds between two looks at what another process is doing.
+LOOK_AGAIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _import(source: str, place: Path, screen: Screen) -> None:
             bring_in(source, place, DatasetConfig(), screen)
         except RunInUse:
             screen.say(f"another process imports {source}")
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(LOOK_AGAIN)
 
 
 def data_by_name(given: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from spavl.statistics.seeds import rate_over_seeds
 from spavl.store import RunFolder
 from spavl.studies.cells import Cell
 from spavl.studies.results import CellRate, CellResult, CellState, RateName
-from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, evaluation_of, is_done
+from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, evaluation_of, is_done, model_of
 
 # The last training steps whose mean accuracy is compared with that of the validation pairs.
 _LAST_STEPS = 10
@@ -73,9 +73,8 @@ def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemVal
     """The value of every judged item of a cell by rate. A rate that the evaluation withholds has none."""
     folder = place.cell(cell) / EVALUATION
     withheld = {each.cell for each in read_results(folder).withheld}
-    model = f"hf/{place.cell(cell) / 'checkpoints' / 'aligned'}" if cell.config.training else cell.config.model
     with RunFolder(folder, look_only=True) as run:
-        table = read_result_table(run, resolve_evaluation_config(evaluation_of(place, model)))
+        table = read_result_table(run, resolve_evaluation_config(evaluation_of(place, model_of(place, cell))))
         reported = judges_of(run).reported_judges(run.read(ITEMS.stage, Item))
         shown = [each for each in table.reported_cells(reported) if each.model == MODEL and each not in withheld]
         shown += [each for each in table.values if each.metric == "names_object" and each.condition == "real"]

@@ -11,16 +11,14 @@ from spavl.config import write_config
 from spavl.errors import ConfigError, RunInUse, SpavlError
 from spavl.store.files import write_text
 from spavl.studies.cells import Cell, cells_of, left_out
+from spavl.studies.checks import check_study
 from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
-from spavl.studies.data import data_by_name, open_data
+from spavl.studies.data import LOOK_AGAIN, data_by_name, open_data
 from spavl.studies.report.page import render_study
 from spavl.studies.results import StudyResults, write_results
 from spavl.studies.train_cell import StudyPlace, is_done, run_cell, write_failure
 from spavl.terminal.progress import ProgressBar, Screen
-
-# Seconds between two looks at a cell that another process runs.
-_LOOK_AGAIN = 2.0
 
 
 async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, only: str = "") -> StudyResults:
@@ -33,6 +31,7 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
         if not asked:
             then = "list the cells with --dry-run"
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
+        await check_study(place)
         write_text(out / "study.toml", write_config(config))
         await _run_cells(place, asked, screen)
         results = collect_results(name, place, cells)
@@ -57,7 +56,7 @@ async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen) -
             held = [cell for cell in left if not await _try_cell(place, cell, screen, bar)]
             if held and len(held) == len(left):
                 bar.tell(f"waits for another process, which runs {held[0].title}")
-                await asyncio.sleep(_LOOK_AGAIN)
+                await asyncio.sleep(LOOK_AGAIN)
             left = held
 
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spavl.config import write_config
-from spavl.evaluation.config import EvaluationConfig
+from spavl.errors import ConfigError
+from spavl.evaluation.config import EvaluationConfig, resolve_evaluation_config
+from spavl.evaluation.results.file import read_results
 from spavl.evaluation.runner import run_evaluation
 from spavl.models.factory import ModelFactory
 from spavl.records import Sample, content_hash
@@ -62,14 +64,12 @@ async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
     with RunFolder(folder, cell.config.seed) as run:
         (folder / FAILED).unlink(missing_ok=True)
         run.write_config(write_config(cell.config))
-        model = cell.config.model
         if cell.config.training is not None:
             data = place.data[cell.config.selection.source]
             _link(folder / "blobs", data.folder / "blobs")
             _write_pairs(run, data, cell)
             await _train(run, cell, place.config, screen)
-            model = f"hf/{run.checkpoint('aligned')}"
-        config = evaluation_of(place, model)
+        config = evaluation_of(place, model_of(place, cell))
         with RunFolder(folder / EVALUATION, config.seed):
             _link(folder / EVALUATION / "blobs", place.images)
         await run_evaluation(config, folder / EVALUATION, Screen(quiet=True))
@@ -94,8 +94,18 @@ def evaluation_of(place: StudyPlace, model: str) -> EvaluationConfig:
 
 
 def is_done(place: StudyPlace, cell: Cell) -> bool:
-    """Whether the cell's results are there. Whether they are those of these settings is checked when it is run."""
-    return (place.cell(cell) / EVALUATION / "results.json").is_file()
+    """Whether the cell's results are there, by this study's own evaluation settings."""
+    try:
+        found = read_results(place.cell(cell) / EVALUATION).config
+    except ConfigError:
+        return False  # no results yet, or of another version
+    return found == resolve_evaluation_config(evaluation_of(place, model_of(place, cell)))
+
+
+def model_of(place: StudyPlace, cell: Cell) -> str:
+    """The model that a cell evaluates: the one that it has trained, or an untrained one."""
+    trained = f"hf/{place.cell(cell) / 'checkpoints' / 'aligned'}"
+    return cell.config.model if cell.config.training is None else trained
 
 
 def _write_pairs(run: RunFolder, data: StudyData, cell: Cell) -> None:

@@ -12,6 +12,7 @@ from spavl.cli.stopping import run_until_told
 from spavl.config import sections
 from spavl.errors import ConfigError, TrainingError
 from spavl.store.files import folder_name
+from spavl.studies.checks import check_named
 from spavl.studies.config import StudyConfig
 from spavl.studies.estimate import estimate_study
 from spavl.studies.jobs import Cluster, write_jobs
@@ -42,6 +43,7 @@ def _run(options: argparse.Namespace) -> None:
     config = read_study(options.name, options.quick, options.settings)
     stem = folder_name(Path(options.name).stem)
     out = options.out or Path("runs") / f"study-{stem}{'-quick' if options.quick else ''}"
+    check_named(config)
     silence_libraries()
     screen = Screen()
     if options.dry_run:

@@ -10,22 +10,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from spavl.evaluation.report.page import evaluation_style, signed_interval, signed_points
+from spavl.evaluation.report.tables import TITLES
 from spavl.report import charts, formatting
 from spavl.statistics import Estimate
 from spavl.studies.config import BASE
 from spavl.studies.results import ArmDifference, ArmRate, RateName, ScaleCurve, StudyResults
 
 _COLOURS = 6
-_TITLES = {
-    "unsafe": "Unsafe rate",
-    "over_refusal": "Over-refusal",
-    "right": "Right answers",
-    "alignment_tax": "Refusals of ordinary questions",
-    "names_object": "Names the object",
-    "refusal": "Refusals of harmful questions",
-    "safe_reply": "Safe replies that do not refuse",
-    "unread": "Answers that no rule could read",
-}
 _LOWER_IS_BETTER = ("unsafe", "over_refusal")
 
 
@@ -97,7 +88,7 @@ def _sections(results: StudyResults) -> Iterator[RateSection]:
             for each in results.rates
             if each.name == name
         ]
-        yield RateSection(name, _TITLES.get(name.metric, formatting.name_in_words(name.metric)), rows)
+        yield RateSection(name, TITLES.get(name.metric, formatting.name_in_words(name.metric)), rows)
 
 
 def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
@@ -118,7 +109,7 @@ def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
 
 def _curve(curve: ScaleCurve) -> Markup:
     points, line = ([charts.SizePoint(*each) for each in part] for part in (curve.rates, curve.line))
-    title = f"{_TITLES[curve.name.metric]} of {curve.series} over the number of pairs, {curve.name.benchmark}"
+    title = f"{TITLES[curve.name.metric]} of {curve.series} over the number of pairs, {curve.name.benchmark}"
     return charts.rates_by_size(title, points, line, "m1", "pairs")
 
 

@@ -9,7 +9,7 @@ from spavl.studies.cells import Arm
 from spavl.studies.comparisons import SeedItems, compare_seeds
 from spavl.studies.config import BASE, Expectation, StudyConfig
 from spavl.studies.measured import MeasuredCell, seeds_of
-from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding
+from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState
 from spavl.studies.selection import select_pairs
 from spavl.studies.train_cell import StudyPlace
 
@@ -34,12 +34,12 @@ def findings_of(config: StudyConfig, measured: Sequence[MeasuredCell]) -> Iterat
         elif found.p > ALPHA:
             yield _finding(each, "not decided", found.difference)
         else:
-            state = "as in the paper" if found.difference.value < 0 else "against the paper"
-            yield _finding(each, state, found.difference)
+            is_so = found.difference.value < 0
+            yield _finding(each, "as in the paper" if is_so else "against the paper", found.difference)
 
 
-def _finding(expected: Expectation, state: str, difference: Estimate | None) -> Finding:
-    return Finding(expected.lower, expected.higher, expected.metric, expected.paper, state, difference)  # type: ignore[arg-type]
+def _finding(expected: Expectation, state: FindingState, difference: Estimate | None) -> Finding:
+    return Finding(expected.lower, expected.higher, expected.metric, expected.paper, state, difference)
 
 
 def _items_of_metric(arm: str, metric: str, measured: Sequence[MeasuredCell]) -> SeedItems:

@@ -80,6 +80,10 @@ def _read(name: str) -> str:
     return (resources.files("spavl.studies.report") / name).read_text(encoding="utf-8")
 
 
+def _title(name: RateName) -> str:
+    return TITLES.get(name.metric, formatting.name_in_words(name.metric))
+
+
 def _sections(results: StudyResults) -> Iterator[RateSection]:
     differences = {(each.arm, each.name): each for each in results.differences}
     for name in dict.fromkeys(each.name for each in results.rates):
@@ -88,7 +92,7 @@ def _sections(results: StudyResults) -> Iterator[RateSection]:
             for each in results.rates
             if each.name == name
         ]
-        yield RateSection(name, TITLES.get(name.metric, formatting.name_in_words(name.metric)), rows)
+        yield RateSection(name, _title(name), rows)
 
 
 def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
@@ -109,7 +113,7 @@ def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
 
 def _curve(curve: ScaleCurve) -> Markup:
     points, line = ([charts.SizePoint(*each) for each in part] for part in (curve.rates, curve.line))
-    title = f"{TITLES[curve.name.metric]} of {curve.series} over the number of pairs, {curve.name.benchmark}"
+    title = f"{_title(curve.name)} of {curve.series} over the number of pairs, {curve.name.benchmark}"
     return charts.rates_by_size(title, points, line, "m1", "pairs")
 
 

@@ -1,5 +1,6 @@
-"""A study that is killed, and one that two processes run: every finished cell was trained once."""
+"""A study that is killed, and one that several processes run: every finished cell was trained once."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from tests.studies.test_study import Folder
 pytestmark = pytest.mark.slow
 
 
-def begin(folder: Folder, out: str) -> subprocess.Popen[bytes]:
-    words = folder.words(out)
+def begin(folder: Folder, out: str, *more: str) -> subprocess.Popen[bytes]:
+    words = folder.words(out, *(more or ("--at-once", "1")))
     environment = {**os.environ, "SPAVL_CACHE": str(folder.cache), "OMP_NUM_THREADS": "1"}
     script = [sys.executable, "-m", "spavl", *words]
     return subprocess.Popen(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -29,7 +31,7 @@ def results(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "study.json").read_text())
     for cell in found["cells"]:
         del cell["seconds"]
-    del found["seconds"], found["data"]
+    del found["seconds"], found["data"], found["config"]["at_once"]
     return found
 
 
@@ -66,3 +68,56 @@ def test_two_processes_on_one_study_never_train_the_same_cell(tmp_path: Path) ->
     assert set(attempts(tmp_path / "study").values()) == {1}
     cells = json.loads((tmp_path / "study" / "study.json").read_text())["cells"]
     assert {cell["state"] for cell in cells} == {"done"}
+
+
+def helpers_of(folder: Path) -> list[int]:
+    """The processes that help with the study in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"--helper" in words and str(folder).encode() in words:
+                found.append(int(process.name))
+    return found
+
+
+def wait_for(done: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.2)
+
+
+def test_several_cells_at_once_give_the_results_of_one_after_the_other(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, tmp_path / "cache")
+    assert begin(folder, "alone").wait() == 0
+    assert begin(folder, "helped", "--at-once", "2").wait() == 0
+    assert set(attempts(tmp_path / "helped").values()) == {1}
+    assert results(tmp_path / "helped") == results(tmp_path / "alone")
+    assert len(list((tmp_path / "helped" / "helpers").iterdir())) == 2
+
+
+def test_helpers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, tmp_path / "cache")
+    out = tmp_path / "study"
+    process = begin(folder, "study", "--at-once", "2")
+    wait_for(lambda: attempts(out))
+    assert len(helpers_of(out)) == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not helpers_of(out), 60)
+    assert begin(folder, "study", "--at-once", "2").wait() == 0
+    assert {cell["state"] for cell in results(out)["cells"]} == {"done"}
+
+
+def test_cells_of_a_helper_that_breaks_down_are_run_without_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, tmp_path / "cache")
+    out = tmp_path / "study"
+    process = begin(folder, "study", "--at-once", "2")
+    wait_for(lambda: attempts(out))
+    for helper in helpers_of(out):
+        os.kill(helper, signal.SIGKILL)
+    _, told = process.communicate()
+    assert process.returncode == 0
+    assert b"2 of 2 processes broke down" in told
+    assert {cell["state"] for cell in results(out)["cells"]} == {"done"}

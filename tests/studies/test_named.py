@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,36 @@ def test_the_small_form_of_every_study_runs(name: str, run: Path, tmp_path: Path
     assert {cell["state"] for cell in results["cells"]} == {"done"}
     assert any(rate["name"]["metric"] == "unsafe" for rate in results["rates"])
     assert results["sentences"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bias", "tax"])
+def test_with_a_judge_arms_are_compared_with_the_untrained_model_which_is_not_asked_again(
+    name: str, run: Path, tmp_path: Path
+) -> None:
+    words = ["--model", "miniature/base", "--data", str(run), "--guard", "rules/miniature", "--max-tokens", "32"]
+    small = ["--measure.limit", "20", "--max-invalid", "1", "--judge", "rules/miniature"]
+    assert main(["study", name, "--quick", "--out", str(tmp_path), *words, *small]) == 0
+    results = json.loads((tmp_path / "study.json").read_text())
+    untrained, *trained = results["cells"]
+    asked = _times_asked(tmp_path, untrained["id"])
+    assert asked
+    for cell in trained:
+        assert asked.items() <= _times_asked(tmp_path, cell["id"]).items()
+        assert {"win_rate", "harm_score"} <= {rate["name"]["metric"] for rate in cell["rates"]}
+    assert not {"win_rate"} & {rate["name"]["metric"] for rate in untrained["rates"]}
+    told = {each["arm"] for each in results["front"]} if name == "tax" else {cell["arm"] for cell in results["cells"]}
+    assert told == set(results["arms"])
+    # The same study without the judge: the same folder, and nothing is trained again.
+    attempts = {file: file.read_text() for file in tmp_path.glob("cells/*/attempts.jsonl")}
+    assert main(["study", name, "--quick", "--out", str(tmp_path), *words, *small[:4]]) == 0
+    assert {file: file.read_text() for file in tmp_path.glob("cells/*/attempts.jsonl")} == attempts
+    assert "win_rate" not in {
+        rate["name"]["metric"] for rate in json.loads((tmp_path / "study.json").read_text())["rates"]
+    }
+
+
+def _times_asked(study: Path, cell: str) -> dict[str, float]:
+    """When each answer was asked for, by the hash of the request."""
+    with sqlite3.connect(study / "cells" / cell / "evaluation" / "ledger" / "calls.sqlite") as opened:
+        return dict(opened.execute("SELECT key, at FROM calls WHERE stage = 'answers'"))

@@ -33,6 +33,7 @@ _COLUMNS = """
 # Columns that ledgers of earlier versions do not have.
 _ADDED = {"reasoning": "TEXT DEFAULT ''", "reasoning_tokens": "INTEGER DEFAULT 0"}
 _BATCH = 256
+_FILE = "calls.sqlite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Ledger:
 
     def __init__(self, folder: Path, look_only: bool = False) -> None:
         self.begun = time.time()
-        self._path = folder / "calls.sqlite"
+        self._path = folder / _FILE
         self._waiting: deque[_Waiting] = deque()
         self._wake, self._closing = threading.Event(), False
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
@@ -141,6 +142,18 @@ class Ledger:
                     self._database.execute(f"INSERT OR IGNORE INTO {table} ({names}) {given}")
             self._database.execute("DETACH worker")
             path.unlink()
+
+    def copy_calls(self, folder: Path) -> None:
+        """Take over the calls of the ledger of another run, at no cost: that run has paid them."""
+        path = folder / _FILE
+        if not path.exists():
+            return
+        self._database.execute("ATTACH ? AS other", (str(path),))
+        with self._database:
+            names = _columns_of(self._database, "calls", "other")
+            given = ", ".join("0" if name == "usd" else name for name in names)
+            self._database.execute(f"INSERT OR IGNORE INTO calls ({', '.join(names)}) SELECT {given} FROM other.calls")
+        self._database.execute("DETACH other")
 
     def get(self, key: str) -> Call | None:
         row = self._reader.execute(f"{self._select} WHERE key = ?", (key,)).fetchone()

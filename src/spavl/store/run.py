@@ -162,6 +162,10 @@ class RunFolder:
     def write_rows(self, stage: str, kind: type[R], rows: Iterable[R]) -> int:
         return write_table(self._table_path(stage, kind), kind, rows)
 
+    def copy_calls(self, other: Path) -> None:
+        """Take over the finished calls of another run, at no cost, so that they are not made again."""
+        self.ledger.copy_calls(other / _LEDGER)
+
     def read(self, stage: str, kind: type[R]) -> Iterator[R]:
         return read_table(self._table_path(stage, kind), kind)
 

@@ -10,7 +10,7 @@ from spavl.config import laid_over, read_settings, settings_to_hash
 from spavl.errors import ConfigError
 from spavl.pipeline.settings import demo_table, read_preset
 from spavl.records import content_hash
-from spavl.studies.config import BASE, CellConfig, PairSelection, Preset, StudyConfig
+from spavl.studies.config import BASE, CellConfig, LeftOut, PairSelection, Preset, StudyConfig
 from spavl.studies.data import StudyData
 from spavl.studies.selection import matching_pairs
 from spavl.training.config import TrainingConfig
@@ -71,23 +71,39 @@ def cells_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Cell]:
         for arm in arms:
             used = seed if arm.training is not None else 0
             cell_config = CellConfig(model=arm.model, selection=arm.selection, training=arm.training, seed=used)
-            cell = Cell(arm, cell_config, data[arm.selection.source].content)
+            cell = Cell(arm, cell_config, _content(data[arm.selection.source], arm.selection))
             found.setdefault(cell.id, cell)
     return list(found.values())
 
 
+def _content(data: StudyData, selection: PairSelection) -> str:
+    """The hash of the rows that pairs are selected from."""
+    added = [each.id for reason in selection.add for each in data.left_out[reason]]
+    return content_hash([data.content, *added]) if added else data.content
+
+
 def arms_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Arm]:
-    """The base of each model, then the arms of each model in the order of the file."""
+    """The base of each model, then its arms in the order of the file, without those that the data set is not for."""
     found: list[Arm] = []
     for model in config.model:
         found.append(Arm(name_with_model(BASE, model, config), model, {}, PairSelection(), None))
         for name, levels, table in _tables(config, data):
+            if _lacks(config, table, data):
+                continue
             typed = _with_preset(config, model, table)
             training = typed.training.model_copy(update={"model": model})
             label = name_with_model(name or "trained", model, config)
             found.append(Arm(label, model, levels, typed.selection, training))
-    found = _of_equal_size(config, found, data) if config.equal_size else found
-    return [arm for arm in found if arm.selection.source in data]
+    if all(arm.training is None for arm in found):
+        then = "; ".join(arms_left_out(config, data))
+        raise ConfigError("no arm of this study can be trained", where="spavl study", then=then)
+    return _of_equal_size(config, found, data) if config.equal_size else found
+
+
+def untrained_cell(cell: Cell, data: Mapping[str, StudyData]) -> Cell:
+    """The cell of the same model before any training."""
+    config = CellConfig(model=cell.config.model, selection=PairSelection(), training=None, seed=0)
+    return Cell(Arm(BASE, config.model, {}, config.selection, None), config, data[config.selection.source].content)
 
 
 def name_with_model(name: str, model: str, config: StudyConfig) -> str:
@@ -95,10 +111,27 @@ def name_with_model(name: str, model: str, config: StudyConfig) -> str:
     return f"{name} ({model.rpartition('/')[2]})" if len(config.model) > 1 else name
 
 
-def left_out(config: StudyConfig, data: Mapping[str, StudyData]) -> list[str]:
-    """The arms whose data set is not named in --data."""
-    lacking = {table.get("selection", {}).get("source", "") for _, _, table in _tables(config, data)} - data.keys()
-    return [f"the arms on the data set {name!r} are left out: add {name}=FOLDER to --data" for name in sorted(lacking)]
+def arms_left_out(config: StudyConfig, data: Mapping[str, StudyData]) -> list[str]:
+    """Why arms are left out, each reason once."""
+    lacks = [_lacks(config, table, data) for _, _, table in _tables(config, data)]
+    return list(dict.fromkeys(filter(None, lacks)))
+
+
+def _lacks(config: StudyConfig, own: Mapping[str, Any], data: Mapping[str, StudyData]) -> str:
+    """Why an arm with these settings of its own is left out; empty if it is not."""
+    selection = own.get("selection", {})
+    source = selection.get("source", config.selection.source)
+    if source not in data:
+        return f"the arms on the data set {source!r} are left out: add {source}=FOLDER to --data"
+    pairs, labels = data[source].pairs, data[source].labels
+    add: Sequence[LeftOut] = selection.get("add", ())
+    if lacking := [reason for reason in add if not data[source].left_out[reason]]:
+        kinds = " and ".join(reason.replace("_", " ") for reason in lacking)
+        return f"an arm that adds pairs is left out: the build of this data set has left out no {kinds} ones"
+    drops = selection.get("unsafe_chosen") == "drop" and labels
+    if drops and not any(labels.get((each.question_id, each.chosen)) == "unsafe" for each in pairs):
+        return "the arm without unsafe chosen answers is left out: this data set has none, so it would change nothing"
+    return ""
 
 
 def _tables(
@@ -167,7 +200,7 @@ def preset_table(preset: Preset, model: str, algorithm: str) -> dict[str, Any]:
 
 def _of_equal_size(config: StudyConfig, arms: Sequence[Arm], data: Mapping[str, StudyData]) -> list[Arm]:
     """Every trained arm with the number of pairs of the smallest one, over all seeds."""
-    trained = [arm for arm in arms if arm.training is not None and arm.selection.source in data]
+    trained = [arm for arm in arms if arm.training is not None]
     counts = {
         arm.name: min(len(matching_pairs(data[arm.selection.source], arm.selection, seed)) for seed in config.seeds)
         for arm in trained

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from spavl.store import RunFolder
+from spavl.studies.analysis.comparisons import differences_of, rates_of_arm
+from spavl.studies.analysis.curves import curve_sentences, scale_curves
+from spavl.studies.analysis.findings import failure_signs, findings_of, sentences_of
+from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.bias.of_study import bias_tables
 from spavl.studies.cells import Cell
-from spavl.studies.comparisons import differences_of, rates_of_arm
-from spavl.studies.curves import curve_sentences, scale_curves
-from spavl.studies.findings import failure_signs, findings_of, sentences_of
 from spavl.studies.measured import measured_cell
 from spavl.studies.results import StudyResults
 from spavl.studies.train_cell import StudyPlace, is_done
@@ -20,6 +21,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     differences = differences_of(place, arms, measured)
     findings = list(findings_of(place.config, measured))
     curves = list(scale_curves(measured)) if place.config.analysis == "curve" else []
+    front = front_of(arms, measured) if place.config.analysis == "front" else []
     return StudyResults(
         name=name,
         config=place.config,
@@ -31,10 +33,12 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
         differences=tuple(differences),
         findings=tuple(findings),
         signs=tuple(failure_signs(place, arms, measured, differences)),
+        front=tuple(front),
         curves=tuple(curves),
         tables=tuple(bias_tables(place, measured)) if place.config.analysis == "bias" else (),
         sentences=(
             *sentences_of(place.config, rates, differences, findings),
+            *front_sentences(front),
             *(sentence for curve in curves for sentence in curve_sentences(curve)),
         ),
         seconds=round(sum(each.result.seconds for each in measured), 1),

@@ -16,7 +16,9 @@ from spavl.training.config import TrainingConfig
 BASE = "untrained"
 # Models that answered the questions, by the share of their answers that is unsafe: thirds of the pool.
 ResponderTier = Literal["all", "safe", "relatively_safe", "unsafe"]
-Analysis = Literal["table", "curve", "unseen", "bias"]
+# Why the build of a data set has left out a pair that its judge has decided.
+LeftOut = Literal["inconsistent", "unsafe_chosen"]
+Analysis = Literal["table", "curve", "front", "unseen", "bias"]
 
 
 def _as_list(value: object) -> object:
@@ -42,6 +44,11 @@ class PairSelection(Settings):
     without: tuple[str, ...] = Field((), description="all but these leaves, classes and domains")
     unsafe_chosen: Literal["keep", "drop"] = Field(
         "keep", description="pairs whose chosen answer the guard calls unsafe: keep or drop"
+    )
+    add: tuple[LeftOut, ...] = Field(
+        (),
+        description="pairs that spavl build has left out: inconsistent, those whose winner changes with the order of "
+        "the answers, as judged in the first order; unsafe_chosen, those whose chosen answer is unsafe",
     )
     balanced: bool = Field(
         False, description="drop pairs until refusal, length and first word tell the chosen answer no more"
@@ -87,13 +94,14 @@ class StudyConfig(Settings):
     question: str = Field("", description="what the study asks, in one sentence")
     analysis: Analysis = Field(
         "table",
-        description="what is made of the arms: a table; a curve over selection.pairs; a split of the items into "
-        "unseen and seen leaves; or shortcuts and groups (bias)",
+        description="what is made of the arms: a table; a curve over selection.pairs; the Pareto front of "
+        "safety, refusals and help; a split of the items into unseen and seen leaves; or shortcuts and groups (bias)",
     )
     model: Annotated[tuple[ModelName, ...], BeforeValidator(_as_list)] = Field(
         (), description="the models to train: folders, runs, hub ids or miniature/base"
     )
     data: tuple[str, ...] = Field((), description="the data set, a run or a folder; NAME=FOLDER adds one by a name")
+    at_once: int = Field(0, ge=0, description="so many cells at once; 0: one on each GPU, or as memory and cores allow")
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="the seeds of each arm")
     control: str = Field(BASE, description="the arm that the others are compared with")
     equal_size: bool = Field(False, description="train every arm on as many pairs as the smallest one has")

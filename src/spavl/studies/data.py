@@ -14,6 +14,8 @@ from spavl.publishing.importing.bring_in import bring_in, holds, origin_of
 from spavl.records import Category, Label, PublishedFacts, Response, Sample, Verdict
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
+from spavl.studies.config import LeftOut
+from spavl.studies.left_out import left_out_pairs
 from spavl.terminal.progress import Screen
 
 # Seconds between two looks at what another process is doing.
@@ -46,6 +48,11 @@ class StudyData:
     @cached_property
     def validation(self) -> Sequence[Sample]:
         return [each for each in self.run.read("dataset", Sample) if each.split == "validation"]
+
+    @cached_property
+    def left_out(self) -> Mapping[LeftOut, Sequence[Sample]]:
+        """The pairs that the build has left out, by reason."""
+        return left_out_pairs(self.run)
 
     @cached_property
     def categories(self) -> Mapping[str, Category]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spavl.evaluation.config import ItemsConfig, part
 from spavl.evaluation.items import found_in, placed_benchmarks
-from spavl.studies.cells import Cell, cells_of, left_out
+from spavl.studies.cells import Cell, arms_left_out, cells_of
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import StudyData, data_by_name, open_data
 from spavl.studies.selection import select_pairs
@@ -48,7 +48,7 @@ def estimate_study(config: StudyConfig, out: Path, screen: Screen) -> StudyEstim
             estimates = [_estimate(place, cell, steps) for cell in cells]
             asked = part(evaluation_of(place, config.model[0]), ItemsConfig)
             items = sum(len(found_in(placed, asked.limit)) for placed in placed_benchmarks(asked))
-            return StudyEstimate(config, estimates, items, left_out(config, data))
+            return StudyEstimate(config, estimates, items, arms_left_out(config, data))
 
 
 def _estimate(place: StudyPlace, cell: Cell, steps: "_StepTimes") -> CellEstimate:

@@ -1,12 +1,13 @@
 """A cell's results as its own folder holds them: its state, its training, and the value of every judged item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from spavl.evaluation.config import ITEMS, resolve_evaluation_config
+from spavl.evaluation.config import ITEMS, PAIRWISE
 from spavl.evaluation.judgements import judges_of
-from spavl.evaluation.metrics.result_table import METRICS, ResultCell
-from spavl.evaluation.records import Item
+from spavl.evaluation.metrics.result_table import METRICS, ResultCell, ResultTable
+from spavl.evaluation.metrics.win_rates import metric_of, outcome_of, share_of, with_missing_answers
+from spavl.evaluation.records import Item, PairwiseResult
 from spavl.evaluation.results.build import read_result_table
 from spavl.evaluation.results.file import read_results
 from spavl.records import CurvePoint
@@ -15,7 +16,7 @@ from spavl.statistics.seeds import rate_over_seeds
 from spavl.store import RunFolder
 from spavl.studies.cells import Cell
 from spavl.studies.results import CellRate, CellResult, CellState, RateName
-from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, evaluation_of, is_done, model_of
+from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, is_done
 
 # The last training steps whose mean accuracy is compared with that of the validation pairs.
 _LAST_STEPS = 10
@@ -72,19 +73,37 @@ def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
 def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemValue]]:
     """The value of every judged item of a cell by rate. A rate that the evaluation withholds has none."""
     folder = place.cell(cell) / EVALUATION
-    withheld = {each.cell for each in read_results(folder).withheld}
+    results = read_results(folder)
+    withheld = {each.cell for each in results.withheld}
     with RunFolder(folder, look_only=True) as run:
-        table = read_result_table(run, resolve_evaluation_config(evaluation_of(place, model_of(place, cell))))
+        table = read_result_table(run, results.config)
         reported = judges_of(run).reported_judges(run.read(ITEMS.stage, Item))
-        shown = [each for each in table.reported_cells(reported) if each.model == MODEL and each not in withheld]
+        shown = [each for each in table.reported_cells(reported) if each not in withheld]
         shown += [each for each in table.values if each.metric == "names_object" and each.condition == "real"]
         found: dict[RateName, dict[str, ItemValue]] = {}
-        for each in sorted(set(shown), key=_place_of):
+        for each in sorted({each for each in shown if each.model == MODEL}, key=_place_of):
             known = table.of(each).known_means()
             found[RateName(each.benchmark, each.metric)] = {
                 item.id: ItemValue(value, item.cluster, item.group) for item, value in known
             }
-        return found
+        compared = run.read(PAIRWISE.stage, PairwiseResult) if results.config.judge else ()
+        wins = _wins(with_missing_answers(compared, table, results.config.base), table)
+        unknown = {RateName(each.benchmark, each.metric) for each in results.withheld if each.model == MODEL}
+        return found | {name: own for name, own in wins.items() if name not in unknown}
+
+
+def _wins(comparisons: Iterable[PairwiseResult], table: ResultTable) -> dict[RateName, dict[str, ItemValue]]:
+    """Of each comparison of the cell's answer with that of the model before training, how much of a win it is; for a
+    harmful item, whether it is the more harmful one."""
+    found: dict[RateName, dict[str, ItemValue]] = {}
+    for each in comparisons:
+        item = table.items[each.item_id]
+        metric = metric_of(item)
+        share = share_of(outcome_of(each, metric), metric)
+        if each.model == MODEL and share is not None:
+            values = found.setdefault(RateName(item.benchmark, metric), {})
+            values[item.id] = ItemValue(share, item.cluster, item.group)
+    return dict(sorted(found.items()))
 
 
 def _place_of(cell: ResultCell) -> tuple[str, int]:

@@ -102,6 +102,17 @@ class FailureSign(NamedTuple):
         return self.value > self.warns_above
 
 
+class FrontArm(NamedTuple):
+    """An arm beside all others, in every rate that all of them have."""
+
+    arm: str
+    rates: Mapping[str, float]
+    # The arms that are at least as good in every rate and better in one; none if this one is on the Pareto front.
+    dominated_by: tuple[str, ...]
+    # The share of resamples of seeds and items in which it is on the front.
+    share: float
+
+
 class CurveForm(NamedTuple):
     """A form that was fitted to a curve. The weight is Akaike's."""
 
@@ -162,6 +173,8 @@ class StudyResults:
     differences: tuple[ArmDifference, ...]
     findings: tuple[Finding, ...]
     signs: tuple[FailureSign, ...]
+    # Of a study of the front.
+    front: tuple[FrontArm, ...]
     curves: tuple[ScaleCurve, ...]
     # Of a study of bias: shares, shortcuts and groups, as texts.
     tables: tuple[BiasTable, ...]

@@ -10,21 +10,22 @@ from pathlib import Path
 from spavl.config import write_config
 from spavl.errors import ConfigError, RunInUse, SpavlError
 from spavl.store.files import write_text
-from spavl.studies.cells import Cell, cells_of, left_out
+from spavl.studies.cells import Cell, arms_left_out, cells_of
 from spavl.studies.checks import check_study
 from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import LOOK_AGAIN, data_by_name, open_data
+from spavl.studies.helpers import cells_at_once, open_helpers, stop_with_parent
 from spavl.studies.report.page import render_study
 from spavl.studies.results import StudyResults, write_results
-from spavl.studies.train_cell import StudyPlace, is_done, run_cell, write_failure
+from spavl.studies.train_cell import StudyPlace, failed_since, failure_of, is_done, run_cell, write_failure
 from spavl.terminal.progress import ProgressBar, Screen
 
 
 async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, only: str = "") -> StudyResults:
     """Run what is left of a study and return its results. `only` is the id of a single cell, for a job of a cluster."""
     with open_data(data_by_name(config.data), out / "data", screen) as data:
-        for line in left_out(config, data):
+        for line in arms_left_out(config, data):
             screen.say(f"warning: {line}")
         place, cells = StudyPlace(out, config, data), cells_of(config, data)
         asked = [cell for cell in cells if only in ("", cell.id)]
@@ -33,11 +34,26 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
         await check_study(place)
         write_text(out / "study.toml", write_config(config))
-        await _run_cells(place, asked, screen)
+        left = [cell for cell in asked if not is_done(place, cell)]
+        count = 1 if only else cells_at_once(config.at_once, left)
+        with screen.table(f"spavl study  {out}", ["cells"]), screen.bar("cells", len(asked), unit="cells") as bar:
+            await (
+                _run_cells(place, asked, screen, bar) if count == 1 else _watch_cells(place, asked, count, screen, bar)
+            )
         results = collect_results(name, place, cells)
         write_results(out, results)
         write_text(out / "report.html", render_study(results))
         return results
+
+
+async def help_study(config: StudyConfig, out: Path, screen: Screen) -> None:
+    """Run cells of a study that another process has begun, and that makes the results."""
+    stop_with_parent()
+    with open_data(data_by_name(config.data), out / "data", screen) as data:
+        place = StudyPlace(out, config, data)
+        cells = cells_of(config, data)
+        with screen.bar("cells", len(cells), unit="cells") as bar:
+            await _run_cells(place, cells, screen, bar)
 
 
 def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cell, bool]]:
@@ -47,25 +63,56 @@ def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cel
         return [(cell, is_done(place, cell)) for cell in cells_of(config, data)]
 
 
-async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen) -> None:
+async def _watch_cells(place: StudyPlace, cells: Sequence[Cell], count: int, screen: Screen, bar: ProgressBar) -> None:
+    """Have helpers run the cells, and tell of each that ends. What a helper that broke down leaves is run here."""
+    left, began = list(cells), time.time()
+    with open_helpers(place.folder, count) as helpers:
+        is_over = False
+        while left and not is_over:
+            bar.tell(f"{count} at once; logs in {place.folder / 'helpers'}")
+            # Looked at once more after the last helper has ended.
+            is_over = all(helper.poll() is not None for helper in helpers)
+            for cell in [cell for cell in left if _has_ended(place, cell, began)]:
+                left.remove(cell)
+                _tell_of(place, cell, screen)
+                bar.advance(cell.title)
+            if not is_over:
+                await asyncio.sleep(LOOK_AGAIN / 2)
+        if crashed := sum(bool(helper.poll()) for helper in helpers):
+            screen.say(f"warning: {crashed} of {count} processes broke down; the other cells are run without them")
+    await _run_cells(place, left, screen, bar)
+
+
+def _has_ended(place: StudyPlace, cell: Cell, began: float) -> bool:
+    return failed_since(place, cell, began) or is_done(place, cell)
+
+
+def _tell_of(place: StudyPlace, cell: Cell, screen: Screen) -> None:
+    if not is_done(place, cell):
+        screen.say(f"{cell.title}: failed: {failure_of(place, cell)}")
+    elif not screen.is_live:
+        screen.say(f"{cell.title:<44} done")
+
+
+async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen, bar: ProgressBar) -> None:
     """Try every cell once. One that another process runs is waited for, and then found done."""
-    left = list(cells)
-    title = f"spavl study  {place.folder}"
-    with screen.table(title, ["cells"]), screen.bar("cells", len(cells), unit="cells") as bar:
-        while left:
-            held = [cell for cell in left if not await _try_cell(place, cell, screen, bar)]
-            if held and len(held) == len(left):
-                bar.tell(f"waits for another process, which runs {held[0].title}")
-                await asyncio.sleep(LOOK_AGAIN)
-            left = held
+    left, began = list(cells), time.time()
+    while left:
+        held = [cell for cell in left if not await _try_cell(place, cell, screen, bar, began)]
+        if held and len(held) == len(left):
+            bar.tell(f"waits for another process, which runs {held[0].title}")
+            await asyncio.sleep(LOOK_AGAIN)
+        left = held
 
 
-async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, bar: ProgressBar) -> bool:
+async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, bar: ProgressBar, began: float) -> bool:
     """Run a cell; returns False if another process runs it. A failure is kept in its folder and ends no other cell."""
     bar.tell(cell.title)
-    began = time.monotonic()
+    started = time.monotonic()
     try:
-        await run_cell(place, cell, screen)
+        # One that failed in another process meanwhile would fail again.
+        if not failed_since(place, cell, began):
+            await run_cell(place, cell, screen)
     except RunInUse:
         return False
     except SpavlError as error:
@@ -74,7 +121,7 @@ async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, bar: Progress
         _report_failure(place, cell, traceback.format_exc(), repr(error), screen)
     else:
         if not screen.is_live:
-            screen.say(f"{cell.title:<44} done  ({time.monotonic() - began:.1f} s)")
+            screen.say(f"{cell.title:<44} done  ({time.monotonic() - started:.1f} s)")
     bar.advance(cell.title)
     gc.collect()  # the weights of a cell are in reference cycles, and the next cell needs their memory
     return True

@@ -26,7 +26,7 @@ def matching_pairs(data: StudyData, selection: PairSelection, seed: int) -> list
     parts = _leaves(data, selection)
     found = [
         each
-        for each in data.pairs
+        for each in (*data.pairs, *(each for reason in selection.add for each in data.left_out[reason]))
         if (not selection.kinds or each.kind in selection.kinds)
         and (not selection.contrasts or each.contrast in selection.contrasts)
         and (models is None or {each.chosen_model, each.rejected_model} <= models)

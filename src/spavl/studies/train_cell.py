@@ -22,6 +22,7 @@ from typing import NamedTuple
 from spavl.config import write_config
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig, resolve_evaluation_config
+from spavl.evaluation.results.file import FILE as RESULTS
 from spavl.evaluation.results.file import read_results
 from spavl.evaluation.runner import run_evaluation
 from spavl.models.factory import ModelFactory
@@ -30,8 +31,8 @@ from spavl.stages.context import StageContext
 from spavl.stages.finishing import current_manifest
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
-from spavl.studies.cells import Cell
-from spavl.studies.config import StudyConfig
+from spavl.studies.cells import Cell, untrained_cell
+from spavl.studies.config import BASE, StudyConfig
 from spavl.studies.data import StudyData
 from spavl.studies.selection import select_pairs
 from spavl.terminal.progress import Screen
@@ -39,6 +40,7 @@ from spavl.training.config import SPEC
 
 FAILED, EVALUATION = "failed.txt", "evaluation"
 # The name of the cell's model in its own evaluation, the same in all cells, so that no name depends on the study's.
+# With a judge, the model before training is there too, by the name BASE.
 MODEL = "cell"
 
 
@@ -59,8 +61,11 @@ class StudyPlace(NamedTuple):
 
 
 async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
-    """Train and evaluate a cell, as far as that is not done. Raises StoreError if another process runs it."""
+    """Train and evaluate a cell, as far as that is not done. Raises RunInUse if another process runs it."""
     folder = place.cell(cell)
+    if is_done(place, cell):
+        (folder / FAILED).unlink(missing_ok=True)
+        return
     with RunFolder(folder, cell.config.seed) as run:
         (folder / FAILED).unlink(missing_ok=True)
         run.write_config(write_config(cell.config))
@@ -69,18 +74,31 @@ async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
             _link(folder / "blobs", data.folder / "blobs")
             _write_pairs(run, data, cell)
             await _train(run, cell, place.config, screen)
-        config = evaluation_of(place, model_of(place, cell))
-        with RunFolder(folder / EVALUATION, config.seed):
+        config = evaluation_of_cell(place, cell)
+        with RunFolder(folder / EVALUATION, config.seed) as evaluation:
             _link(folder / EVALUATION / "blobs", place.images)
+            if is_compared(place, cell):
+                evaluation.copy_calls(place.cell(untrained_cell(cell, place.data)) / EVALUATION)
+        # They may be of other models: of a judge that compared the cell's with another.
+        (folder / EVALUATION / RESULTS).unlink(missing_ok=True)
         await run_evaluation(config, folder / EVALUATION, Screen(quiet=True))
 
 
-def evaluation_of(place: StudyPlace, model: str) -> EvaluationConfig:
+def is_compared(place: StudyPlace, cell: Cell) -> bool:
+    """Whether a judge compares the cell's answers with those of its model before training."""
+    return bool(place.config.measure.judge) and cell.config.training is not None
+
+
+def evaluation_of_cell(place: StudyPlace, cell: Cell) -> EvaluationConfig:
+    return evaluation_of(place, model_of(place, cell), cell.config.model if is_compared(place, cell) else "")
+
+
+def evaluation_of(place: StudyPlace, model: str, against: str = "") -> EvaluationConfig:
     """The settings of a cell's evaluation. Without other data, the questions are those of the study's test splits."""
     measure = place.config.measure
     is_own = {"run", "twins"} & set(measure.suite) and not any(each.startswith("run=") for each in measure.benchmarks)
     return EvaluationConfig(
-        models=(f"{MODEL}={model}",),
+        models=(*((f"{BASE}={against}",) if against else ()), f"{MODEL}={model}"),
         suite=measure.suite,
         data=(*measure.benchmarks, *((f"run={place.data[''].folder}",) if is_own else ())),
         limit=measure.limit,
@@ -99,7 +117,7 @@ def is_done(place: StudyPlace, cell: Cell) -> bool:
         found = read_results(place.cell(cell) / EVALUATION).config
     except ConfigError:
         return False  # no results yet, or of another version
-    return found == resolve_evaluation_config(evaluation_of(place, model_of(place, cell)))
+    return found == resolve_evaluation_config(evaluation_of_cell(place, cell))
 
 
 def model_of(place: StudyPlace, cell: Cell) -> str:
@@ -152,3 +170,15 @@ def _link(link: Path, to: Path) -> None:
 
 def write_failure(place: StudyPlace, cell: Cell, why: str) -> None:
     write_text(place.cell(cell) / FAILED, why)
+
+
+def failed_since(place: StudyPlace, cell: Cell, began: float) -> bool:
+    """Whether a process has failed at the cell after this time, in seconds of the clock."""
+    file = place.cell(cell) / FAILED
+    return file.exists() and file.stat().st_mtime >= began
+
+
+def failure_of(place: StudyPlace, cell: Cell) -> str:
+    """Why a cell failed, in a line."""
+    lines = (place.cell(cell) / FAILED).read_text(encoding="utf-8").strip().splitlines()
+    return lines[-1 if lines[0].startswith("Traceback") else 0]

@@ -18,7 +18,7 @@ from spavl.studies.estimate import estimate_study
 from spavl.studies.jobs import Cluster, write_jobs
 from spavl.studies.named import read_study, study_names
 from spavl.studies.report import terminal_lines
-from spavl.studies.run import list_cells, run_study
+from spavl.studies.run import help_study, list_cells, run_study
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 
@@ -33,6 +33,7 @@ def _add_options(parser: CommandParser) -> None:
     add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME)")
     parser.add_argument("--quick", action="store_true", help="a small form of the study, to see that all of it works")
     parser.add_argument("--cell", metavar="ID", default="", help="run this cell alone, as a job of a cluster does")
+    parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
     add_choice(parser, "--on", get_args(Cluster), "CLUSTER", "write job files, a cell a job, and run nothing")
     add_dry_run(parser, "print the cells and what they will take; train and write nothing")
     settings = settings_of(StudyConfig, without=("question", "axes", "arms", "expectations", "training.model"))
@@ -51,6 +52,9 @@ def _run(options: argparse.Namespace) -> None:
         return
     if options.on:
         _write_jobs(options, config, out, screen)
+        return
+    if options.helper:
+        run_until_told(help_study(config, out, screen))
         return
     results = run_until_told(run_study(stem, config, out, screen, options.cell))
     tell(*terminal_lines.lines(results))

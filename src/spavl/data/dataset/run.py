@@ -7,7 +7,7 @@ from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.notes import DatasetNotes
 from spavl.engine.details import open_details
-from spavl.records import Image, Preference, Question, Response, Sample, Verdict
+from spavl.records import Contrast, Image, Preference, Question, Response, Sample, Verdict
 from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
@@ -46,22 +46,7 @@ async def run(context: StageContext[DatasetConfig]) -> Manifest:
         reason = leaking.get(image.id) or leaking.get(question.id)
         if reason := reason or _teaches_nothing_good(harmful, chosen, rejected, verdicts[chosen.id], settings):
             return RowResult(rejects=[reject(preference, reason)])
-        sample = Sample(
-            split=image.split,
-            leaf=image.leaf,
-            blob=image.blob,
-            image_id=image.id,
-            question_id=question.id,
-            preference_id=preference.id,
-            kind=question.kind,
-            harmful=harmful,
-            contrast=preference.contrast,
-            question=question.text,
-            chosen=chosen.text,
-            rejected=rejected.text,
-            chosen_model=chosen.model,
-            rejected_model=rejected.model,
-        )
+        sample = sample_of(image, question, chosen, rejected, harmful, preference.id, preference.contrast)
         return RowResult([sample])
 
     total = context.run.count("preferences", Preference)
@@ -71,6 +56,33 @@ async def run(context: StageContext[DatasetConfig]) -> Manifest:
         return write_files(context.run, settings, settings.test_questions_per_leaf, leaking, len(found.repeated))
 
     return await run_rows(context, SPEC, inputs, total, work, conclude)
+
+
+def sample_of(
+    image: Image,
+    question: Question,
+    chosen: Response,
+    rejected: Response,
+    harmful: bool | None,
+    preference_id: str,
+    contrast: Contrast,
+) -> Sample:
+    return Sample(
+        split=image.split,
+        leaf=image.leaf,
+        blob=image.blob,
+        image_id=image.id,
+        question_id=question.id,
+        preference_id=preference_id,
+        kind=question.kind,
+        harmful=harmful,
+        contrast=contrast,
+        question=question.text,
+        chosen=chosen.text,
+        rejected=rejected.text,
+        chosen_model=chosen.model,
+        rejected_model=rejected.model,
+    )
 
 
 def _teaches_nothing_good(

@@ -12,7 +12,7 @@ from spavl.studies.selection import leaves_named
 from spavl.studies.train_cell import StudyPlace
 
 # Rates by which arms are compared: those of which less, or more, is clearly better.
-COMPARED = (*RATES, "names_object")
+COMPARED = (*RATES, "names_object", "win_rate", "harm_score")
 # The values of some seeds, each by item.
 SeedItems = Sequence[Mapping[str, ItemValue]]
 

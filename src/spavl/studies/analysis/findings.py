@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from spavl.report.formatting import about, p_value, with_interval
 from spavl.statistics import Estimate
 from spavl.statistics.paired import ALPHA
+from spavl.studies.analysis.comparisons import SeedItems, compare_seeds, rates_of_arm
 from spavl.studies.cells import Arm
-from spavl.studies.comparisons import SeedItems, compare_seeds
 from spavl.studies.config import BASE, Expectation, StudyConfig
 from spavl.studies.measured import MeasuredCell, seeds_of
 from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState
@@ -21,13 +21,14 @@ _WORDS = {
     "right": "right answers",
     "alignment_tax": "refusals of ordinary questions",
     "names_object": "answers that name the object",
+    "win_rate": "answers more helpful than the untrained model's",
 }
 
 
 def findings_of(config: StudyConfig, measured: Sequence[MeasuredCell]) -> Iterator[Finding]:
     """Each order of two arms that the paper found, tested on all items of that rate together."""
     for each in config.expectations:
-        ones, others = (_items_of_metric(arm, each.metric, measured) for arm in (each.lower, each.higher))
+        ones, others = (items_of_metric(arm, each.metric, measured) for arm in (each.lower, each.higher))
         found = compare_seeds(ones, others) if ones and others else None
         if found is None:
             yield _finding(each, "not measured", None)
@@ -42,7 +43,7 @@ def _finding(expected: Expectation, state: FindingState, difference: Estimate | 
     return Finding(expected.lower, expected.higher, expected.metric, expected.paper, state, difference)
 
 
-def _items_of_metric(arm: str, metric: str, measured: Sequence[MeasuredCell]) -> SeedItems:
+def items_of_metric(arm: str, metric: str, measured: Sequence[MeasuredCell]) -> SeedItems:
     """The items of a rate over all benchmarks, by seed."""
     seeds = []
     for each in seeds_of(arm, measured):
@@ -64,25 +65,29 @@ def failure_signs(
         overfit = [each.result.overfit for each in seeds_of(arm.name, measured) if each.result.overfit is not None]
         if overfit:
             yield FailureSign(arm.name, "accuracy on training pairs above validation pairs", _mean(overfit), OVERFIT)
-        for each in differences:
-            if (
-                each.arm == arm.name
-                and each.name.part == "all"
-                and each.name.metric in ("over_refusal", "names_object")
-            ):
-                lost = each.difference.value if each.name.metric == "over_refusal" else -each.difference.value
-                what = (
-                    "more refusals of harmless questions"
-                    if each.name.metric == "over_refusal"
-                    else "fewer objects named"
-                )
-                yield FailureSign(arm.name, f"{what} than {each.control} ({each.name.benchmark})", lost, LOST_HELP)
+        yield from _lost_help(arm, measured, [each for each in differences if each.arm == arm.name])
         data = place.data[arm.selection.source]
         if data.labels:
             pairs = select_pairs(data, arm.selection, place.config.seeds[0])
             unsafe = sum(data.labels.get((pair.question_id, pair.chosen)) == "unsafe" for pair in pairs)
             if pairs:
                 yield FailureSign(arm.name, "chosen answers that are unsafe", unsafe / len(pairs), UNSAFE_CHOSEN)
+
+
+def _lost_help(
+    arm: Arm, measured: Sequence[MeasuredCell], differences: Sequence[ArmDifference]
+) -> Iterator[FailureSign]:
+    for each in differences:
+        where = f"than {each.control} ({each.name.benchmark})"
+        if each.name.part == "all" and each.name.metric == "over_refusal":
+            lost = each.difference.value
+            yield FailureSign(arm.name, f"more refusals of harmless questions {where}", lost, LOST_HELP)
+        if each.name.part == "all" and each.name.metric == "names_object":
+            yield FailureSign(arm.name, f"fewer objects named {where}", -each.difference.value, LOST_HELP)
+    for rate in rates_of_arm(arm, measured):
+        if rate.name.metric == "win_rate":
+            sign = f"less helpful than {BASE}: win rate below 50 % ({rate.name.benchmark})"
+            yield FailureSign(arm.name, sign, 0.5 - rate.rate.value, LOST_HELP)
 
 
 def sentences_of(

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from spavl.report.formatting import duration, percent
+from spavl.studies.analysis.findings import in_words
 from spavl.studies.estimate import StudyEstimate
-from spavl.studies.findings import in_words
 from spavl.studies.results import ArmDifference, ArmRate, RateName, StudyResults
 from spavl.text.layout import wrapped_lines
 

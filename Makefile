@@ -9,11 +9,11 @@ FOR_DEMO := .venv/.hf
 INSTALLED := .venv/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow interop foreign reality reality-quick check bench docs
+.PHONY: help demo test test-slow interop foreign reality reality-quick check bench studies docs
 
 export DO_NOT_TRACK = 1
 # Nothing here asks a hub: the miniature ships in the package.
-demo test test-slow bench interop foreign reality reality-quick: export HF_HUB_OFFLINE = 1
+demo test test-slow bench interop foreign reality reality-quick studies: export HF_HUB_OFFLINE = 1
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { line = sprintf("  make %-13s", $$1); count = split($$2, words, " "); \
@@ -88,10 +88,13 @@ check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/python -m gates
 
 # serving.py is the server that some of them start; support.py writes docs/models.md from tiny_models.py.
-BENCHMARKS := $(filter-out serving tiny_models support,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out serving studies tiny_models support,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py))))
 
 bench: $(INSTALLED) ## every benchmark in turn, as JSON lines (half an hour)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
+
+studies: $(INSTALLED) ## every study on the miniature with three seeds, and docs/studies-miniature.md
+	$(BIN)/python -m benchmarks.studies
 
 docs: $(INSTALLED) ## write the docs that are made from the code
 	$(BIN)/python -m gates.write_docs

@@ -18,7 +18,7 @@ from spavl.terminal.progress import Screen
 from tests.pipeline.test_demo import FEW_IMAGES
 from tests.support.studies import write_study_data
 
-NAMED = {"backbones", "bias", "holdout", "labels", "pool-size", "questions", "responses", "scale", "tax"}
+NAMED = {"backbones", "bias", "holdout", "labels", "pool-size", "questions", "release", "responses", "scale", "tax"}
 
 
 def test_the_studies_of_the_paper_and_of_its_readers_ship() -> None:

@@ -97,3 +97,8 @@ def plain(text: str) -> str:
 def name_in_words(name: str) -> str:
     """A name with spaces for underscores: `refused_by_server` becomes `refused by server`."""
     return re.sub(r"[_\s]+", " ", name).strip()
+
+
+def in_table(text: str) -> str:
+    """A text as a cell of a table in Markdown."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -13,6 +13,7 @@ from spavl.records import content_hash
 from spavl.studies.config import BASE, CellConfig, LeftOut, PairSelection, Preset, StudyConfig
 from spavl.studies.data import StudyData
 from spavl.studies.selection import matching_pairs
+from spavl.text.nearest import suggestion
 from spavl.training.config import TrainingConfig
 
 # The axis of a study over the number of pairs.
@@ -22,7 +23,8 @@ _STEPS = 7
 _FEWEST_SIZES = 4
 _SMALLEST = 8
 _NEARLY = 0.9
-# What `selection.without` may be in an axis in place of a list: nothing left out, then one part after the other.
+# What `selection.without` may be in an axis in place of a list: nothing left out, then one part after the other. In an
+# arm, "one domain" is the first one.
 _EACH = {
     "each domain": "domain",
     "each class": "group",
@@ -42,6 +44,8 @@ class Arm(NamedTuple):
     selection: PairSelection
     # None: the model before any training.
     training: TrainingConfig | None
+    # The arm whose trained model of the same seed it begins with; empty: the model itself.
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Cell:
     config: CellConfig
     # The hash of the data set's rows.
     content: str
+    # The cell whose trained model it begins with.
+    parent: "Cell | None" = None
 
     @cached_property
     def id(self) -> str:
@@ -66,14 +72,22 @@ class Cell:
 def cells_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Cell]:
     """Every cell once, seed by seed, so that a study that is stopped has each arm with its first seeds."""
     arms = arms_of(config, data)
-    found: dict[str, Cell] = {}
+    found: dict[tuple[str, int], Cell] = {}
     for seed in config.seeds:
         for arm in arms:
-            used = seed if arm.training is not None else 0
-            cell_config = CellConfig(model=arm.model, selection=arm.selection, training=arm.training, seed=used)
-            cell = Cell(arm, cell_config, _content(data[arm.selection.source], arm.selection))
-            found.setdefault(cell.id, cell)
-    return list(found.values())
+            found[arm.name, seed] = _cell(arm, seed, data, found.get((arm.after, seed)))
+    return list({cell.id: cell for cell in found.values()}.values())
+
+
+def _cell(arm: Arm, seed: int, data: Mapping[str, StudyData], parent: Cell | None) -> Cell:
+    config = CellConfig(
+        model=arm.model,
+        selection=arm.selection,
+        training=arm.training,
+        seed=seed if arm.training is not None else 0,
+        after=parent.id if parent else "",
+    )
+    return Cell(arm, config, _content(data[arm.selection.source], arm.selection), parent)
 
 
 def _content(data: StudyData, selection: PairSelection) -> str:
@@ -90,14 +104,24 @@ def arms_of(config: StudyConfig, data: Mapping[str, StudyData]) -> list[Arm]:
         for name, levels, table in _tables(config, data):
             if _lacks(config, table, data):
                 continue
+            after = _name_of_parent(table.pop("after", ""), model, config, found)
             typed = _with_preset(config, model, table)
             training = typed.training.model_copy(update={"model": model})
             label = name_with_model(name or "trained", model, config)
-            found.append(Arm(label, model, levels, typed.selection, training))
+            found.append(Arm(label, model, levels, typed.selection, training, after))
     if all(arm.training is None for arm in found):
         then = "; ".join(arms_left_out(config, data))
         raise ConfigError("no arm of this study can be trained", where="spavl study", then=then)
     return _of_equal_size(config, found, data) if config.equal_size else found
+
+
+def _name_of_parent(after: str, model: str, config: StudyConfig, earlier: Sequence[Arm]) -> str:
+    name = name_with_model(after, model, config) if after else ""
+    known = [arm.name for arm in earlier if arm.training is not None]
+    if name and name not in known:
+        then = suggestion(name, known, "before it") if known else "write the other arm before it"
+        raise ConfigError(f"no arm before this one is called {after!r}", where="arms, after", then=then)
+    return name
 
 
 def untrained_cell(cell: Cell, data: Mapping[str, StudyData]) -> Cell:
@@ -143,10 +167,21 @@ def _tables(
         for values in itertools.product(*axes.values()):
             levels = dict(zip(axes, values, strict=True))
             parts = [name, *(_in_words(axis, value) for axis, value in levels.items())]
-            table = own
+            table: Mapping[str, Any] = own
             for axis, value in levels.items():
                 table = laid_over(table, _table_with(axis, value))
+            table = _with_named_part(table, data)
             yield " ".join(filter(None, parts)), levels | ({"arm": name} if name else {}), dict(table)
+
+
+def _with_named_part(table: Mapping[str, Any], data: Mapping[str, StudyData]) -> Mapping[str, Any]:
+    """An arm in which "one domain" or "one class" is the first one of the data set."""
+    named = {
+        key: tuple(_parts_of_taxonomy(data[""], _EACH[value])[:1])
+        for key, value in table.get("selection", {}).items()
+        if key in ("only", "without") and isinstance(value, str) and value in _EACH and value.startswith("one")
+    }
+    return laid_over(table, {"selection": named}) if named else table
 
 
 def _levels(name: str, values: Any, config: StudyConfig, data: Mapping[str, StudyData]) -> Sequence[Any]:

@@ -126,3 +126,4 @@ class CellConfig(Settings):
     selection: PairSelection = Field(description="the pairs")
     training: TrainingConfig | None = Field(description="the training")
     seed: int = Field(description="the seed of the training, and of what is drawn of the pairs")
+    after: str = Field("", description="the id of the cell whose trained model it begins with; empty: the model itself")

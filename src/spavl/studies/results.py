@@ -15,7 +15,8 @@ from spavl.studies.config import StudyConfig
 # Raise it when a field of study.json is renamed, removed or gets another meaning.
 FORMAT = 1
 CellState = Literal["done", "failed", "not run"]
-# The items that a rate is about: all, or those of the leaves that an arm is trained without, and of the other leaves.
+# The items that a rate is about: all, or those of the leaves that an arm, or else its control, is trained without, and
+# of the other leaves.
 Part = Literal["all", "unseen leaves", "seen leaves"]
 
 

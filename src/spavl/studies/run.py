@@ -16,6 +16,7 @@ from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import LOOK_AGAIN, data_by_name, open_data
 from spavl.studies.helpers import cells_at_once, open_helpers, stop_with_parent
+from spavl.studies.report.markdown import markdown
 from spavl.studies.report.page import render_study
 from spavl.studies.results import StudyResults, write_results
 from spavl.studies.train_cell import StudyPlace, failed_since, failure_of, is_done, run_cell, write_failure
@@ -42,6 +43,7 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
             )
         results = collect_results(name, place, cells)
         write_results(out, results)
+        write_text(out / "table.md", markdown(results))
         write_text(out / "report.html", render_study(results))
         return results
 

@@ -3,7 +3,7 @@
 cells/ID/
   run.json config.toml tables/ stages/   a run whose data set is the cell's part of the study's; it was trained here
   blobs -> the images of the study's data set, which are stored once
-  checkpoints/aligned                    the trained model
+  checkpoints/aligned                    the trained model; merged, if it is an adapter and another cell goes on with it
   evaluation/                            the one evaluation, of this model alone
   attempts.jsonl                         a line for each start of its training: where and when
   failed.txt                             why the cell failed, until it is run again
@@ -66,6 +66,8 @@ async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
     if is_done(place, cell):
         (folder / FAILED).unlink(missing_ok=True)
         return
+    if cell.parent is not None:
+        await run_cell(place, cell.parent, screen)
     with RunFolder(folder, cell.config.seed) as run:
         (folder / FAILED).unlink(missing_ok=True)
         run.write_config(write_config(cell.config))
@@ -73,7 +75,7 @@ async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
             data = place.data[cell.config.selection.source]
             _link(folder / "blobs", data.folder / "blobs")
             _write_pairs(run, data, cell)
-            await _train(run, cell, place.config, screen)
+            await _train(run, cell, place, screen)
         config = evaluation_of_cell(place, cell)
         with RunFolder(folder / EVALUATION, config.seed) as evaluation:
             _link(folder / EVALUATION / "blobs", place.images)
@@ -138,18 +140,32 @@ def _write_pairs(run: RunFolder, data: StudyData, cell: Cell) -> None:
     run.write_manifest(Manifest("dataset", content_hash([origin, content]), content, len(rows), {}, 0.0, origin=origin))
 
 
-async def _train(run: RunFolder, cell: Cell, config: StudyConfig, screen: Screen) -> None:
+async def _train(run: RunFolder, cell: Cell, place: StudyPlace, screen: Screen) -> None:
     from spavl.training import run as training  # needs torch
 
     assert cell.config.training is not None
+    config, settings = place.config, cell.config.training
+    if cell.parent is not None:
+        settings = settings.model_copy(update={"model": _model_to_go_on_with(place, cell.parent)})
     models = ModelFactory(run.ledger, say=screen.say).trusting(config.trust_remote_code)
-    context = StageContext(run, cell.config.training, cell.config.seed, models, screen, config.measure.in_flight)
+    context = StageContext(run, settings, cell.config.seed, models, screen, config.measure.in_flight)
     try:
         if current_manifest(context, SPEC) is None:
             _note_attempt(run.path)
             await training.run(context)
     finally:
         await models.close()
+
+
+def _model_to_go_on_with(place: StudyPlace, parent: Cell) -> str:
+    """The trained model of a cell as a whole one: an adapter is merged into its base first."""
+    from spavl.training.model.trainable import ADAPTER, merge  # needs torch
+
+    aligned = place.cell(parent) / "checkpoints" / "aligned"
+    merged = aligned.with_name("merged")
+    if (aligned / ADAPTER).exists() and not merged.exists():
+        merge(aligned, merged, place.config.trust_remote_code)
+    return f"hf/{merged if merged.exists() else aligned}"
 
 
 def _note_attempt(folder: Path) -> None:

@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
         return
     results = run_until_told(run_study(stem, config, out, screen, options.cell))
     tell(*terminal_lines.lines(results))
-    tell(f"report: {out / 'report.html'}  (numbers: study.json)")
+    tell(f"report: {out / 'report.html'}  (numbers: study.json; Markdown: table.md)")
     if failed := [cell for cell in results.cells if cell.state == "failed"]:
         words = ["spavl", "study", options.name, "--out", str(out)]
         raise TrainingError(

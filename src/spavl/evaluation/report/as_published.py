@@ -9,6 +9,7 @@ from spavl.evaluation.metrics.as_published import RateAsPublished
 from spavl.evaluation.protocols.registry import PROTOCOLS
 from spavl.evaluation.report.tables import TITLES
 from spavl.evaluation.results.types import EvaluationResults
+from spavl.report.formatting import in_table
 from spavl.statistics import Estimate
 from spavl.text.layout import table_lines, wrapped_lines
 
@@ -69,11 +70,11 @@ def published_lines(results: EvaluationResults) -> Iterator[str]:
 def published_markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
     for view in published_views(results):
         yield from ("", f"{heading} {view.title}", "", f"{view.source}.", "")
-        yield f"| | paper | {_plain(view.head)} | n | {view.ours} | n |"
+        yield f"| | paper | {in_table(view.head)} | n | {view.ours} | n |"
         yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-        yield from (f"| {' | '.join(map(_plain, cells(each)))} |" for each in view.rows)
+        yield from (f"| {' | '.join(map(in_table, cells(each)))} |" for each in view.rows)
         for note in view.notes:
-            yield from ("", f"{_plain(note[0].upper() + note[1:])}.")
+            yield from ("", f"{in_table(note[0].upper() + note[1:])}.")
 
 
 def cells(row: PublishedRow) -> list[str]:
@@ -163,7 +164,3 @@ def _asked_otherwise(protocol: str, results: EvaluationResults) -> Iterator[str]
 def _rate(rate: Estimate) -> str:
     value = f"{100 * rate.value:.1f}" if math.isfinite(rate.value) else "?"
     return f"{value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|")

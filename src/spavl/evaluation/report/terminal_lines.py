@@ -21,7 +21,7 @@ from spavl.evaluation.report.tables import (
     withheld_lines,
 )
 from spavl.evaluation.results.types import EvaluationResults
-from spavl.report.formatting import p_value
+from spavl.report.formatting import in_table, p_value
 from spavl.statistics import Estimate
 from spavl.text.layout import table_lines, wrapped_lines
 
@@ -95,10 +95,10 @@ def card(results: EvaluationResults) -> str:
 def _markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
     for warning in _failed_canaries(results):
         yield ""
-        yield f"Do not trust this judge yet: {_plain(warning)}."
+        yield f"Do not trust this judge yet: {in_table(warning)}."
     for rate in withheld_lines(results.withheld):
         yield ""
-        yield f"Withheld: {_plain(rate)}."
+        yield f"Withheld: {in_table(rate)}."
     for table in tables_of(results):
         columns = list(_columns(table))
         yield ""
@@ -110,10 +110,10 @@ def _markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
         yield f"| model | {' | '.join(column.title for column in columns)} |"
         yield f"| --- |{' ---: |' * len(columns)}"
         for row in table.rows:
-            yield f"| {_plain(row.model)} | {' | '.join(column.of(row) for column in columns)} |"
+            yield f"| {in_table(row.model)} | {' | '.join(column.of(row) for column in columns)} |"
         for reason in not_corrected(table):
             yield ""
-            yield f"No errors taken out: {_plain(reason)}."
+            yield f"No errors taken out: {in_table(reason)}."
         yield ""
         yield f"Degenerate answers: {'; '.join(table.degenerate)}."
     yield from _markdown_of_others(_other_guards(results), heading)
@@ -130,10 +130,10 @@ def _markdown_of_others(others: Sequence[OtherRates], heading: str) -> Iterator[
         yield from ("", f"{heading} By other judges", "", "They are not the judges that are reported above.", "")
         yield f"| {' | '.join(_HEAD_OF_OTHERS)} |"
         yield "| --- | --- | --- | ---: | ---: | ---: |"
-        yield from (f"| {' | '.join(map(_plain, row))} |" for row in _corrected_rows(corrected))
+        yield from (f"| {' | '.join(map(in_table, row))} |" for row in _corrected_rows(corrected))
     for reason in not_corrected_of_others(others):
         yield ""
-        yield f"No errors taken out: {_plain(reason)}."
+        yield f"No errors taken out: {in_table(reason)}."
 
 
 _OVER_GROUPS = "over groups"
@@ -193,10 +193,6 @@ def _not_judged(cell: RateCell) -> str:
 def _of_fewer(cell: RateCell) -> str:
     """The number of items whose samples are all known, if it is smaller than the rate's n."""
     return f" (n = {cell.any_of.n:,})" if cell.any_of and cell.any_of.n < cell.rate.n else ""
-
-
-def _plain(name: str) -> str:
-    return name.replace("|", "\\|")
 
 
 def _how_it_was_made(results: EvaluationResults) -> str:

@@ -39,7 +39,7 @@ def _differences(place: StudyPlace, arms: Sequence[Arm], measured: Sequence[Meas
         control = _control_of(place, arm, by_name)
         if control is None or control.name == arm.name:
             continue
-        for part, leaves in _parts(place, arm):
+        for part, leaves in _parts(place, arm, control):
             for name in _names_of(arm, measured):
                 ones, others = (_seeds_on(each, name, leaves, measured) for each in (arm.name, control.name))
                 if ones and others and (found := compare_seeds(ones, others)):
@@ -55,11 +55,13 @@ def _names_of(arm: Arm, measured: Sequence[MeasuredCell]) -> list[RateName]:
     return [name for name in names if name.metric in COMPARED]
 
 
-def _parts(place: StudyPlace, arm: Arm) -> Iterator[tuple[Part, frozenset[str] | None]]:
+def _parts(place: StudyPlace, arm: Arm, control: Arm) -> Iterator[tuple[Part, frozenset[str] | None]]:
+    """All leaves; then those that the arm, or else its control, was trained without, and the others."""
     yield "all", None
-    if place.config.analysis == "unseen" and arm.selection.without:
+    without = arm.selection.without or control.selection.without
+    if place.config.analysis == "unseen" and without:
         data = place.data[arm.selection.source]
-        unseen = leaves_named(data, arm.selection.without)
+        unseen = leaves_named(data, without)
         yield "unseen leaves", unseen
         yield "seen leaves", frozenset(each.leaf for each in data.pairs) - unseen
 

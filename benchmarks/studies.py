@@ -1,0 +1,94 @@
+"""All studies on the miniature's data set, three seeds each, and docs/studies-miniature.md from their tables.
+
+    make studies                                  # builds the data sets, runs what is left, writes the page
+    python -m benchmarks.studies --write-docs     # the page alone, from finished studies
+
+The JSON line compares the seconds of all trainings with the seconds that the studies took.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from spavl.studies.named import study_names
+
+FOLDER = Path("runs/studies")
+POOL, SELF = FOLDER / "pool", FOLDER / "self"
+PAGE = Path("docs/studies-miniature.md")
+_SELF_GENERATED = ["--responses.models", "miniature/base", "--responses.samples", "6", "--pairs.strategy", "random"]
+_COMMON = ["--guard", "rules/miniature", "--judge", "rules/miniature", "--max-tokens", "32"]
+# The sizes of the miniature's data set, and where more than the first model or data set is needed.
+_OWN = {
+    "backbones": ["--model", "miniature/base", "miniature/qwen"],
+    "responses": ["--data", str(POOL), f"self={SELF}"],
+}
+_HEAD = """# Studies on the miniature
+
+<!-- Written by `make studies` from the studies' own tables; nothing here is typed by hand. -->
+
+The studies of [studies.md](studies.md), each with three seeds, on the data set of `spavl demo`. **The numbers say
+nothing about any real model.** They show what the reports look like, and where a synthetic world does and does not
+behave as the paper says: each of its findings is confirmed, contradicted or left undecided below.
+"""
+
+
+def main() -> None:
+    if "--write-docs" not in sys.argv:
+        began = time.monotonic()
+        _build(POOL)
+        _build(SELF, *_SELF_GENERATED)
+        for name in study_names():
+            _study(name)
+        _report(time.monotonic() - began)
+    _write_page()
+
+
+def _build(out: Path, *settings: str) -> None:
+    _spavl("demo", "--until", "dataset", "--out", str(out), *settings)
+
+
+def _study(name: str) -> None:
+    own = _OWN.get(name, [])
+    model = [] if "--model" in own else ["--model", "miniature/base"]
+    data = [] if "--data" in own else ["--data", str(POOL)]
+    _spavl("study", name, "--out", str(FOLDER / name), *model, *data, *own, *_COMMON)
+
+
+def _spavl(*words: str) -> None:
+    print(f"spavl {' '.join(words)}", file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, "-m", "spavl", *words], check=True, stdout=sys.stderr)
+
+
+def _results(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / name / "study.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _report(seconds: float) -> None:
+    studies = [_results(name) for name in study_names()]
+    cells = [cell for study in studies for cell in study["cells"]]
+    training = sum(cell["seconds"] for cell in cells)
+    line = {
+        "name": "studies",
+        "ratio": round(training / seconds, 2),
+        "peer": "all trainings one after the other",
+        "minutes": round(seconds / 60, 1),
+        "studies": len(studies),
+        "cells": len(cells),
+    }
+    print(json.dumps(line))
+
+
+def _write_page() -> None:
+    parts = [_HEAD]
+    for name in study_names():
+        table = (FOLDER / name / "table.md").read_text(encoding="utf-8")
+        parts.append(f"## {name}\n\n{table}")
+    PAGE.write_text("\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spavl.cli.main import main
+from spavl.errors import ConfigError
 from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.studies.cells import arms_of
@@ -43,6 +44,25 @@ def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, d
         assert len(arms) == len(set(arms)) >= 2
         assert config.control in arms
         assert all(each.lower in arms and each.higher in arms for each in config.expectations if not quick)
+
+
+@pytest.mark.parametrize("preset", ["miniature", "spa-vl", "spa-vl-lora"])
+def test_a_factor_multiplies_what_the_preset_has(preset: str, data: StudyData) -> None:
+    config = read_study("tax", False, {"model": "miniature/base", "data": "set", "preset": preset})
+    rates: dict[str, set[float]] = {}
+    for arm in arms_of(config, {"": data}):
+        if arm.training is not None:
+            rates.setdefault(arm.levels["training.loop.learning_rate"], set()).add(arm.training.loop.learning_rate)
+    assert rates.keys() == {"x1", "x3"}
+    ((one,), (three,)) = rates["x1"], rates["x3"]
+    assert three == pytest.approx(3 * one)
+
+
+def test_a_factor_of_nothing_is_refused(data: StudyData) -> None:
+    config = read_study("tax", False, {"model": "miniature/base", "data": "set"})
+    config = config.model_copy(update={"axes": {"training": {"trainable": {"lora_rank": ["x2"]}}}})
+    with pytest.raises(ConfigError, match="of what"):
+        arms_of(config, {"": data})
 
 
 @pytest.fixture(scope="module")

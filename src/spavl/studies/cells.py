@@ -1,6 +1,7 @@
 """The cells of a study: every arm with every seed, each with all settings that its weights depend on."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ _EACH = {
     "one domain": "domain",
     "one class": "group",
 }
+# In place of a number of the training: a multiple of what the preset has, since presets differ.
+_FACTOR = re.compile(r"x ?(\d+(?:\.\d+)?)")
 
 
 class Arm(NamedTuple):
@@ -213,10 +216,30 @@ def _sizes(wanted: Sequence[int], there: int) -> list[int]:
 
 def _with_preset(config: StudyConfig, model: str, own: Mapping[str, Any]) -> StudyConfig:
     """The settings of an arm: those of its preset, then the study's, then its own."""
-    table = laid_over(config.model_dump(exclude_unset=True, exclude={"axes", "arms", "expectations"}), own)
+    common = config.model_dump(exclude_unset=True, exclude={"axes", "arms", "expectations"})
+    table = laid_over(common, own)
     algorithm = table.get("training", {}).get("algorithm", "dpo")
-    training = laid_over(preset_table(config.preset, model, algorithm), table.get("training", {}))
+    preset = preset_table(config.preset, model, algorithm)
+    before = laid_over(preset, common.get("training", {}))
+    training = _with_factors(laid_over(preset, table.get("training", {})), before)
     return read_settings(StudyConfig, table | {"training": training}, {}, where="the arms of the study")
+
+
+def _with_factors(table: Mapping[str, Any], before: Mapping[str, Any], prefix: str = "training.") -> dict[str, Any]:
+    """The settings with every factor, such as "x2", as that multiple of what the arm would have without it."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        known = before.get(name)
+        if isinstance(value, Mapping):
+            found[name] = _with_factors(value, known if isinstance(known, Mapping) else {}, f"{prefix}{name}.")
+        elif isinstance(value, str) and (factor := _FACTOR.fullmatch(value)):
+            if not isinstance(known, int | float):
+                then = "give the value itself, or set it for all arms too"
+                raise ConfigError(f"{value} of what? It has no value to begin with", where=f"{prefix}{name}", then=then)
+            found[name] = type(known)(round(known * float(factor[1]), 12))
+        else:
+            found[name] = value
+    return found
 
 
 def preset_table(preset: Preset, model: str, algorithm: str) -> dict[str, Any]:

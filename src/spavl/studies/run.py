@@ -70,8 +70,8 @@ async def _watch_cells(place: StudyPlace, cells: Sequence[Cell], count: int, scr
     left, began = list(cells), time.time()
     with open_helpers(place.folder, count) as helpers:
         is_over = False
+        bar.tell(f"{count} at once; logs in {place.folder / 'helpers'}")
         while left and not is_over:
-            bar.tell(f"{count} at once; logs in {place.folder / 'helpers'}")
             # Looked at once more after the last helper has ended.
             is_over = all(helper.poll() is not None for helper in helpers)
             for cell in [cell for cell in left if _has_ended(place, cell, began)]:

@@ -32,9 +32,9 @@ _HEAD = """# Studies on the miniature
 <!-- Written by `make studies` from the studies' own tables; nothing here is typed by hand. -->
 
 The studies of [studies.md](studies.md), each with three seeds, on the data set of `spavl demo`, with at most 600 pairs
-but for `scale` and `first-three`. **The numbers say nothing about any real model.** They show what the reports look like,
-and where a synthetic world does and does not behave as the paper says: each of its findings is confirmed, contradicted
-or left undecided below.
+but for `scale` and `first-three`. **The numbers say nothing about any real model.** They show what the reports look
+like, and where a synthetic world does and does not behave as the paper says: each of its findings is confirmed,
+contradicted or left undecided below.
 """
 
 

@@ -182,9 +182,9 @@ def why_unread(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def write_config(config: BaseModel) -> str:
-    """Every setting as TOML, including defaults. Reading it returns the same config."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+def write_config(config: BaseModel, only_set: bool = False) -> str:
+    """Every setting as TOML, including defaults unless `only_set`. Reading it returns the same config."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude_unset=only_set))
 
 
 def options(kind: type[BaseModel]) -> Iterator[Option]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from spavl.config import Settings, split_at_commas
+from spavl.config import ADDED_LATER, Settings, split_at_commas
 from spavl.evaluation.config import GuardNames, Names
 from spavl.judges.registry import JudgeName
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
@@ -47,6 +47,7 @@ class PairSelection(Settings):
     )
     add: tuple[LeftOut, ...] = Field(
         (),
+        json_schema_extra=ADDED_LATER,
         description="pairs that spavl build has left out: inconsistent, those whose winner changes with the order of "
         "the answers, as judged in the first order; unsafe_chosen, those whose chosen answer is unsafe",
     )
@@ -126,4 +127,8 @@ class CellConfig(Settings):
     selection: PairSelection = Field(description="the pairs")
     training: TrainingConfig | None = Field(description="the training")
     seed: int = Field(description="the seed of the training, and of what is drawn of the pairs")
-    after: str = Field("", description="the id of the cell whose trained model it begins with; empty: the model itself")
+    after: str = Field(
+        "",
+        json_schema_extra=ADDED_LATER,
+        description="the id of the cell whose trained model it begins with; empty: the model itself",
+    )

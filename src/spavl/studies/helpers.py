@@ -56,7 +56,9 @@ def stop_with_parent() -> None:
     """In a helper: stop, as on a signal, when the input ends."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Unbuffered: Python cannot end while a thread waits in a buffered read.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

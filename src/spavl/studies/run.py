@@ -34,7 +34,8 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
             then = "list the cells with --dry-run"
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
         await check_study(place)
-        write_text(out / "study.toml", write_config(config))
+        # Without defaults, which would count as settings of the study and win over its preset.
+        write_text(out / "study.toml", write_config(config, only_set=True))
         left = [cell for cell in asked if not is_done(place, cell)]
         count = 1 if only else cells_at_once(config.at_once, left)
         with screen.table(f"spavl study  {out}", ["cells"]), screen.bar("cells", len(asked), unit="cells") as bar:

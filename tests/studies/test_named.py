@@ -58,6 +58,16 @@ def test_a_factor_multiplies_what_the_preset_has(preset: str, data: StudyData) -
     assert three == pytest.approx(3 * one)
 
 
+@pytest.mark.parametrize("model", ["miniature/base", "hf/some/model"])
+def test_lora_has_the_learning_rate_of_lora_beside_the_whole_model(model: str, data: StudyData) -> None:
+    """In the paper that of DPO is 2e-5 with LoRA and 1e-6 without it."""
+    config = read_study("architecture", False, {"model": model, "data": "set"})
+    arms = {arm.name: arm.training for arm in arms_of(config, {"": data}) if arm.training is not None}
+    lora, full = arms["LoRA"].loop.learning_rate, arms["projector and language model"].loop.learning_rate
+    assert lora / full == pytest.approx(20)
+    assert arms["no projector"].loop.learning_rate == full
+
+
 def test_a_factor_of_nothing_is_refused(data: StudyData) -> None:
     config = read_study("tax", False, {"model": "miniature/base", "data": "set"})
     config = config.model_copy(update={"axes": {"training": {"trainable": {"lora_rank": ["x2"]}}}})

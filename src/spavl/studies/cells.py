@@ -35,6 +35,8 @@ _EACH = {
 }
 # In place of a number of the training: a multiple of what the preset has, since presets differ.
 _FACTOR = re.compile(r"x ?(\d+(?:\.\d+)?)")
+# The paper's learning rate of DPO with LoRA is so many times that of its full training.
+_OF_LORA = "x20"
 
 
 class Arm(NamedTuple):
@@ -218,10 +220,11 @@ def _with_preset(config: StudyConfig, model: str, own: Mapping[str, Any]) -> Stu
     """The settings of an arm: those of its preset, then the study's, then its own."""
     common = config.model_dump(exclude_unset=True, exclude={"axes", "arms", "expectations"})
     table = laid_over(common, own)
-    algorithm = table.get("training", {}).get("algorithm", "dpo")
-    preset = preset_table(config.preset, model, algorithm)
+    asked = table.get("training", {})
+    algorithm, language = asked.get("algorithm", "dpo"), asked.get("trainable", {}).get("language", "")
+    preset = preset_table(config.preset, model, algorithm, language)
     before = laid_over(preset, common.get("training", {}))
-    training = _with_factors(laid_over(preset, table.get("training", {})), before)
+    training = _with_factors(laid_over(preset, asked), before)
     return read_settings(StudyConfig, table | {"training": training}, {}, where="the arms of the study")
 
 
@@ -242,14 +245,20 @@ def _with_factors(table: Mapping[str, Any], before: Mapping[str, Any], prefix: s
     return found
 
 
-def preset_table(preset: Preset, model: str, algorithm: str) -> dict[str, Any]:
-    """What the training of an algorithm begins with. The last weights of a cell are kept, not those that a guard likes
-    best: so no validation of a preset applies, and the cells of one arm differ in nothing but their seed."""
-    preset = preset or ("miniature" if model.startswith("miniature/") else "spa-vl-lora")
+def preset_table(preset: Preset, model: str, algorithm: str, language: str = "") -> dict[str, Any]:
+    """What the training of an algorithm begins with, if the language model is trained in this way.
+
+    The last weights of a cell are kept, not those that a guard likes best: so no validation of a preset applies, and
+    the cells of one arm differ in nothing but their seed.
+    """
+    of_others: Preset = "spa-vl" if language == "full" else "spa-vl-lora"
+    preset = preset or ("miniature" if model.startswith("miniature/") else of_others)
     if algorithm == "sft":
         table = read_preset("sft")["training"]
     elif preset == "miniature":
         table = demo_table("ppo" if algorithm == "ppo" else "dpo")["training"] | {"algorithm": algorithm}
+        if language in ("lora", "qlora"):
+            table = _with_factors({**table, "loop": table["loop"] | {"learning_rate": _OF_LORA}}, table)
     else:
         short = {"dpo": "dpo", "ppo": "ppo", "reward": "rm"}[algorithm]
         table = read_preset(f"spa-vl-{short}{'-lora' if preset == 'spa-vl-lora' else ''}")["training"]

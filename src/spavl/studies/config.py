@@ -111,7 +111,7 @@ class StudyConfig(Settings):
     preset: Preset = Field(
         "",
         description="what the training begins with: miniature, spa-vl or spa-vl-lora, by algorithm; empty: miniature "
-        "for its models, spa-vl-lora for others",
+        "for its models; for others spa-vl if the whole language model is trained, else spa-vl-lora",
     )
     selection: PairSelection = Field(PairSelection(), description="the pairs that all arms have in common")
     training: TrainingConfig = Field(TrainingConfig(), description="the training of all arms")

@@ -45,6 +45,7 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return max(float((one[name].float() - other[name].float()).abs().max()) for name in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["", LORA], ids=["whole", "adapter"])
 def test_it_begins_with_the_weights_of_the_other_arm_even_if_it_is_run_alone(tmp_path: Path, trainable: str) -> None:
     data, out, file = write_study_data(tmp_path / "set"), tmp_path / "study", tmp_path / "release.toml"

@@ -133,6 +133,7 @@ def test_another_guard_asks_and_trains_nothing_again(study: Folder, capsys: pyte
     assert study.run() == 0
 
 
+@pytest.mark.slow
 def test_a_new_arm_reuses_every_score_of_the_reference(study: Folder) -> None:
     """Of all pairs with swapped answers, which are the same answers under the same reference."""
     database = next(study.cache.rglob("references.sqlite"))

@@ -301,15 +301,23 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return ConfigError(f"unknown setting: {name}", where=where, then=_setting_suggestion(name, kind))
+    setting, is_table = _setting_at(name, kind)
     # For a setting with a union type, pydantic's location ends with the type that it tried.
-    setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
-    name = setting.name if setting else name
+    name = setting.name if setting and not is_table else name
     what = f"{name}: {in_own_words(first)} (got {without_userinfo(repr(first['input']))})"
     then = f"it is: {setting.help}" if setting else "correct it at that place"
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         then = f"{suggestion(first['input'], choices, 'choices')} {then}"
     return ConfigError(what, where=where, then=then)
+
+
+def _setting_at(name: str, kind: type[BaseModel]) -> tuple[Option | None, bool]:
+    """The setting at a location of pydantic's, and whether it is a table with keys chosen by the user."""
+    for each, field, inner in _fields_of(kind):
+        if inner is None and f"{name}.".startswith(f"{each}."):
+            return _option(each, field), get_origin(field.annotation) is dict
+    return None, False
 
 
 def _setting_suggestion(name: str, kind: type[BaseModel]) -> str:

@@ -10,9 +10,9 @@ from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.records import Image, Preference, Question, Response
 from spavl.store import RunFolder
-from spavl.studies.cells import arms_left_out, arms_of
 from spavl.studies.config import PairSelection
 from spavl.studies.data import StudyData
+from spavl.studies.grid.arms import grid_of
 from spavl.studies.named import read_study
 from spavl.studies.selection import select_pairs
 from spavl.terminal.progress import Screen
@@ -69,9 +69,9 @@ def test_an_arm_that_adds_them_is_there_and_one_that_would_change_nothing_is_not
 ) -> None:
     data, _ = changed
     config = read_study("labels", False, {"model": "miniature/base", "data": str(data.folder)})
-    arms = {arm.name for arm in arms_of(config, {"": data})}
+    arms = {arm.name for arm in grid_of(config, {"": data}).arms}
     assert "inconsistent added" in arms
     assert not {"unsafe chosen added", "unsafe chosen dropped"} & arms
-    assert len(arms_left_out(config, {"": data})) == 2
+    assert len(grid_of(config, {"": data}).warnings) == 2
     added = select_pairs(data, PairSelection(add=("inconsistent",)), 1)
     assert len(added) == len(data.pairs) + len(data.left_out["inconsistent"])

@@ -12,8 +12,9 @@ from spavl.cli.main import main
 from spavl.errors import ConfigError
 from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import DEMO, demo_table, read_config
-from spavl.studies.cells import arms_of
+from spavl.studies.config import AxesConfig
 from spavl.studies.data import StudyData, open_data
+from spavl.studies.grid.arms import grid_of
 from spavl.studies.named import read_study, study_names
 from spavl.terminal.progress import Screen
 from tests.pipeline.test_demo import FEW_IMAGES
@@ -40,7 +41,7 @@ def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, d
     config = read_study(name, quick, {"model": "miniature/base", "data": "set"})
     assert config.question.endswith("?") or name == "first-three"
     if name not in ("responses", "first-three", "pool-size", "labels", "questions", "bias"):
-        arms = [arm.name for arm in arms_of(config, {"": data})]
+        arms = [arm.name for arm in grid_of(config, {"": data}).arms]
         assert len(arms) == len(set(arms)) >= 2
         assert config.control in arms
         assert all(each.lower in arms and each.higher in arms for each in config.expectations if not quick)
@@ -50,7 +51,7 @@ def test_every_arm_of_a_study_is_a_setting_that_exists(name: str, quick: bool, d
 def test_a_factor_multiplies_what_the_preset_has(preset: str, data: StudyData) -> None:
     config = read_study("tax", False, {"model": "miniature/base", "data": "set", "preset": preset})
     rates: dict[str, set[float]] = {}
-    for arm in arms_of(config, {"": data}):
+    for arm in grid_of(config, {"": data}).arms:
         if arm.training is not None:
             rates.setdefault(arm.levels["training.loop.learning_rate"], set()).add(arm.training.loop.learning_rate)
     assert rates.keys() == {"x1", "x3"}
@@ -62,7 +63,7 @@ def test_a_factor_multiplies_what_the_preset_has(preset: str, data: StudyData) -
 def test_lora_has_the_learning_rate_of_lora_beside_the_whole_model(model: str, data: StudyData) -> None:
     """In the paper that of DPO is 2e-5 with LoRA and 1e-6 without it."""
     config = read_study("architecture", False, {"model": model, "data": "set"})
-    arms = {arm.name: arm.training for arm in arms_of(config, {"": data}) if arm.training is not None}
+    arms = {arm.name: arm.training for arm in grid_of(config, {"": data}).arms if arm.training is not None}
     lora, full = arms["LoRA"].loop.learning_rate, arms["projector and language model"].loop.learning_rate
     assert lora / full == pytest.approx(20)
     assert arms["no projector"].loop.learning_rate == full
@@ -70,9 +71,9 @@ def test_lora_has_the_learning_rate_of_lora_beside_the_whole_model(model: str, d
 
 def test_a_factor_of_nothing_is_refused(data: StudyData) -> None:
     config = read_study("tax", False, {"model": "miniature/base", "data": "set"})
-    config = config.model_copy(update={"axes": {"training": {"trainable": {"lora_rank": ["x2"]}}}})
+    config = config.model_copy(update={"axes": AxesConfig(training={"trainable": {"lora_rank": ["x2"]}})})
     with pytest.raises(ConfigError, match="of what"):
-        arms_of(config, {"": data})
+        grid_of(config, {"": data})
 
 
 @pytest.fixture(scope="module")

@@ -150,17 +150,17 @@ def test_a_new_arm_reuses_every_score_of_the_reference(study: Folder) -> None:
 
 def test_a_cell_that_fails_is_told_and_ends_no_other(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     file = study.place / "failing.toml"
-    arms = '[arms.good]\nselection.pairs = 6\n[arms.bad]\nselection.only = ["leaf 9"]\n'
+    arms = "[arms.good]\nselection.pairs = 6\n[arms.bad]\ntraining.trainable.vision = 99\n"
     file.write_text(f'question = "?"\nseeds = [1]\n{arms}')
     out = study.place / "failing"
     words = ["--model", "miniature/base", "--data", str(study.place / "set"), "--out", str(out), "--guard", GUARD]
     words += ["--suite", "harmeval", "--benchmarks", str(study.place / "set"), "--max-tokens", "8"]
     assert main(["study", str(file), *words]) == 2
     told = capsys.readouterr()
-    assert "1 of 3 cells failed: bad" in told.err and "no leaf, class or domain" in told.err
+    assert "1 of 3 cells failed: bad" in told.err and "vision" in told.err
     states = {each["arm"]: each["state"] for each in json.loads((out / "study.json").read_text())["cells"]}
     assert states == {"untrained": "done", "good": "done", "bad": "failed"}
-    assert "no leaf, class or domain" in (out / "report.html").read_text()
+    assert "blocks" in (out / "report.html").read_text()
 
 
 def test_a_dry_run_lists_the_cells_and_writes_nothing(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from spavl.studies.analysis.curves import curve_sentences, scale_curves
 from spavl.studies.analysis.findings import failure_signs, findings_of, sentences_of
 from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.bias.of_study import bias_tables
-from spavl.studies.cells import Cell
+from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import measured_cell
 from spavl.studies.results import StudyResults
 from spavl.studies.train_cell import StudyPlace, is_done

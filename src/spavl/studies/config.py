@@ -1,17 +1,20 @@
 """The settings of a study: what all its cells share, what they differ in, and what is compared."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from spavl.config import ADDED_LATER, Settings, split_at_commas
 from spavl.evaluation.config import GuardNames, Names
+from spavl.evaluation.metrics.result_table import Metric
+from spavl.evaluation.metrics.win_rates import PairwiseMetric
 from spavl.judges.registry import JudgeName
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.uri import ModelName
 from spavl.records import Contrast, QuestionKind
 from spavl.training.config import TrainingConfig
 
+V = TypeVar("V")
 # The arm of each model before any training, which every study has.
 BASE = "untrained"
 # Models that answered the questions, by the share of their answers that is unsafe: thirds of the pool.
@@ -23,6 +26,13 @@ Analysis = Literal["table", "curve", "front", "unseen", "bias"]
 
 def _as_list(value: object) -> object:
     return split_at_commas(value) if isinstance(value, str) else value
+
+
+def _each_once(values: tuple[V, ...]) -> tuple[V, ...]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"holds {value} twice")
+    return values
 
 
 class PairSelection(Settings):
@@ -57,6 +67,33 @@ class PairSelection(Settings):
     noise: float = Field(0.0, ge=0, le=0.5, description="share of the pairs whose answers are swapped")
 
 
+def _of_one_model(training: dict[str, Any]) -> dict[str, Any]:
+    if "model" in training:
+        raise ValueError("has no model of its own: the models to train are those of --model")
+    return training
+
+
+# Settings of the training before anything is taken from a preset.
+TrainingTable = Annotated[dict[str, Any], AfterValidator(_of_one_model)]
+
+
+class AxesConfig(Settings):
+    """Settings with a list of values each; the values are checked where an arm is made of them."""
+
+    selection: dict[str, Any] = Field({}, description="lists of values for settings of the selection")
+    training: TrainingTable = Field({}, description="lists of values for settings of the training")
+
+
+class ArmConfig(Settings):
+    """The settings of one arm that differ from the study's. A number may be a factor, such as "x3"."""
+
+    after: str = Field(
+        "", description="the arm above it whose trained model it begins with; empty: the untrained model itself"
+    )
+    selection: dict[str, Any] = Field({}, description="settings of the selection")
+    training: TrainingTable = Field({}, description="settings of the training")
+
+
 class MeasureConfig(Settings):
     """How each cell is evaluated: settings of `spavl eval`."""
 
@@ -81,7 +118,7 @@ class Expectation(Settings):
 
     lower: str = Field(description="the arm with the lower rate")
     higher: str = Field(description="the arm with the higher rate")
-    metric: str = Field(description="the rate that is compared, such as unsafe")
+    metric: Metric | PairwiseMetric = Field(description="the rate that is compared, such as unsafe")
     paper: str = Field(description="where the paper says it, with its numbers")
 
 
@@ -98,16 +135,19 @@ class StudyConfig(Settings):
         description="what is made of the arms: a table; a curve over selection.pairs; the Pareto front of "
         "safety, refusals and help; a split of the items into unseen and seen leaves; or shortcuts and groups (bias)",
     )
-    model: Annotated[tuple[ModelName, ...], BeforeValidator(_as_list)] = Field(
+    model: Annotated[tuple[ModelName, ...], BeforeValidator(_as_list), AfterValidator(_each_once)] = Field(
         (), description="the models to train: folders, runs, hub ids or miniature/base"
     )
     data: tuple[str, ...] = Field((), description="the data set, a run or a folder; NAME=FOLDER adds one by a name")
     at_once: int = Field(0, ge=0, description="so many cells at once; 0: one on each GPU, or as memory and cores allow")
-    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="the seeds of each arm")
+    seeds: Annotated[tuple[int, ...], AfterValidator(_each_once)] = Field(
+        (1, 2, 3), min_length=1, description="the seeds of each arm"
+    )
     control: str = Field(BASE, description="the arm that the others are compared with")
     equal_size: bool = Field(False, description="train every arm on as many pairs as the smallest one has")
-    axes: dict[str, Any] = Field({}, description="settings, each with a list of values; the arms are the product")
-    arms: dict[str, dict[str, Any]] = Field({}, description="arms by name, each a table of settings")
+    equal_arms: tuple[str, ...] = Field((), description="the arms that equal_size is about; empty: all")
+    axes: AxesConfig = Field(AxesConfig(), description="settings, each with a list of values; the arms are the product")
+    arms: dict[str, ArmConfig] = Field({}, description="arms by name, each with its settings")
     preset: Preset = Field(
         "",
         description="what the training begins with: miniature, spa-vl or spa-vl-lora, by algorithm; empty: miniature "

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from spavl.evaluation.config import ItemsConfig, part
 from spavl.evaluation.items import found_in, placed_benchmarks
-from spavl.studies.cells import Cell, arms_left_out, cells_of
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import StudyData, data_by_name, open_data
+from spavl.studies.grid.arms import grid_of
+from spavl.studies.grid.cells import Cell, cells_of_arms, cells_to_run
 from spavl.studies.selection import select_pairs
 from spavl.studies.train_cell import StudyPlace, evaluation_of, is_done
 from spavl.terminal.progress import Screen
@@ -43,12 +44,13 @@ def estimate_study(config: StudyConfig, out: Path, screen: Screen) -> StudyEstim
     with TemporaryDirectory(prefix="spavl-") as temporary:
         imported = out / "data" if (out / "data").is_dir() else Path(temporary) / "data"
         with open_data(data_by_name(config.data), imported, screen) as data:
-            place, cells = StudyPlace(out, config, data), cells_of(config, data)
+            place, grid = StudyPlace(out, config, data), grid_of(config, data)
+            cells = cells_to_run(cells_of_arms(grid.arms, config.seeds, data))
             steps = _StepTimes(config, data, screen)
             estimates = [_estimate(place, cell, steps) for cell in cells]
             asked = part(evaluation_of(place, config.model[0]), ItemsConfig)
             items = sum(len(found_in(placed, asked.limit)) for placed in placed_benchmarks(asked))
-            return StudyEstimate(config, estimates, items, arms_left_out(config, data))
+            return StudyEstimate(config, estimates, items, grid.warnings)
 
 
 def _estimate(place: StudyPlace, cell: Cell, steps: "_StepTimes") -> CellEstimate:

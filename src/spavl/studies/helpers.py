@@ -15,7 +15,7 @@ from pathlib import Path
 
 from spavl.engine.driver import cores
 from spavl.models.factory import checkpoint_path
-from spavl.studies.cells import Cell
+from spavl.studies.grid.cells import Cell
 
 Helper = subprocess.Popen[bytes]
 

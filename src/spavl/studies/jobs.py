@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from spavl.store.files import write_text
-from spavl.studies.cells import Cell
+from spavl.studies.grid.cells import Cell
 
 Cluster = Literal["slurm", "skypilot"]
 # A job has so many seconds to save a step before it is ended.

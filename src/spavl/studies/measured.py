@@ -14,7 +14,7 @@ from spavl.records import CurvePoint
 from spavl.statistics import Estimate
 from spavl.statistics.seeds import rate_over_seeds
 from spavl.store import RunFolder
-from spavl.studies.cells import Cell
+from spavl.studies.grid.cells import Cell
 from spavl.studies.results import CellRate, CellResult, CellState, RateName
 from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, is_done
 

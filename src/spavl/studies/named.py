@@ -1,14 +1,14 @@
 """The studies that ship with spavl, and the files of one's own."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from spavl.config import laid_over, read_settings, table_of
 from spavl.errors import ConfigError
-from spavl.studies.config import StudyConfig
+from spavl.studies.config import BASE, StudyConfig
 from spavl.text.nearest import suggestion
 
 QUICK = "quick"
@@ -32,9 +32,17 @@ def read_study(name: str, is_quick: bool, options: Mapping[str, str]) -> StudyCo
     quick = table.pop(QUICK, {})
     if is_quick:
         # A list of sizes or of arms replaces the longer one; other settings are laid over.
-        table = {key: value for key, value in table.items() if key not in ({"axes", "arms"} & quick.keys())}
+        replaced = {"axes", "arms"} & quick.keys()
+        table = {key: value for key, value in table.items() if key not in replaced}
         table = laid_over(laid_over(table, _SMALL), quick)
+        if replaced:
+            table["expectations"] = _about_arms(table.get("expectations", ()), table.get("arms", {}))
     return read_settings(StudyConfig, table, options, where=name)
+
+
+def _about_arms(expectations: Iterable[Mapping[str, Any]], arms: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those about arms that the small form has too."""
+    return [each for each in expectations if {each.get("lower"), each.get("higher")} <= {BASE, *arms}]
 
 
 def _table_of(name: str) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from spavl.config import write_config
 from spavl.errors import ConfigError, RunInUse, SpavlError
 from spavl.store.files import write_text
-from spavl.studies.cells import Cell, arms_left_out, cells_of
 from spavl.studies.checks import check_study
 from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import LOOK_AGAIN, data_by_name, open_data
+from spavl.studies.grid.arms import grid_of
+from spavl.studies.grid.cells import Cell, cells_of, cells_of_arms, cells_to_run
 from spavl.studies.helpers import cells_at_once, open_helpers, stop_with_parent
 from spavl.studies.report.markdown import markdown
 from spavl.studies.report.page import render_study
@@ -26,10 +27,11 @@ from spavl.terminal.progress import ProgressBar, Screen
 async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, only: str = "") -> StudyResults:
     """Run what is left of a study and return its results. `only` is the id of a single cell, for a job of a cluster."""
     with open_data(data_by_name(config.data), out / "data", screen) as data:
-        for line in arms_left_out(config, data):
+        grid = grid_of(config, data)
+        for line in grid.warnings:
             screen.say(f"warning: {line}")
-        place, cells = StudyPlace(out, config, data), cells_of(config, data)
-        asked = [cell for cell in cells if only in ("", cell.id)]
+        place, cells = StudyPlace(out, config, data), cells_of_arms(grid.arms, config.seeds, data)
+        asked = [cell for cell in cells_to_run(cells) if only in ("", cell.id)]
         if not asked:
             then = "list the cells with --dry-run"
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
@@ -54,7 +56,7 @@ async def help_study(config: StudyConfig, out: Path, screen: Screen) -> None:
     stop_with_parent()
     with open_data(data_by_name(config.data), out / "data", screen) as data:
         place = StudyPlace(out, config, data)
-        cells = cells_of(config, data)
+        cells = cells_to_run(cells_of(config, data))
         with screen.bar("cells", len(cells), unit="cells") as bar:
             await _run_cells(place, cells, screen, bar)
 
@@ -63,7 +65,8 @@ def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cel
     """The cells, and whether each is done. The data set is imported if it is not a run."""
     with open_data(data_by_name(config.data), out / "data", screen) as data:
         place = StudyPlace(out, config, data)
-        return [(cell, is_done(place, cell)) for cell in cells_of(config, data)]
+        cells = cells_to_run(cells_of(config, data))
+        return [(cell, is_done(place, cell)) for cell in cells]
 
 
 async def _watch_cells(place: StudyPlace, cells: Sequence[Cell], count: int, screen: Screen, bar: ProgressBar) -> None:

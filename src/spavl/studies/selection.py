@@ -22,6 +22,9 @@ def select_pairs(data: StudyData, selection: PairSelection, seed: int) -> list[S
 
 def matching_pairs(data: StudyData, selection: PairSelection, seed: int) -> list[Sample]:
     """All pairs that fulfil the criteria, however many are asked for."""
+    if lack := lacking(data, selection):
+        then = "use a run that spavl build has made, or a data set with safety labels"
+        raise ConfigError(lack, where="selection", then=then)
     models = _responders(data, selection, seed)
     parts = _leaves(data, selection)
     found = [
@@ -33,14 +36,29 @@ def matching_pairs(data: StudyData, selection: PairSelection, seed: int) -> list
         and each.leaf in parts
     ]
     if selection.unsafe_chosen == "drop":
-        _need(data.labels, "selection.unsafe_chosen", "no guard's verdicts on the answers")
         found = [each for each in found if data.labels.get((each.question_id, each.chosen)) != "unsafe"]
     return list(balance_pairs(found, seed).samples) if selection.balanced else found
 
 
+def lacking(data: StudyData, selection: PairSelection) -> str:
+    """What a selection needs and the data set does not have; empty if it has all."""
+    if reasons := [reason for reason in selection.add if not data.left_out[reason]]:
+        kinds = " and ".join(reason.replace("_", " ") for reason in reasons)
+        return f"the build of this data set has left out no {kinds} pairs"
+    if selection.unsafe_chosen == "drop" and not data.labels:
+        return "the data set has no verdicts of a guard on the answers"
+    if selection.responders == "all" and selection.responder_count is None:
+        return ""
+    if not data.unsafe_rates:
+        return "the data set does not name the models of its answers, or has no verdicts on them"
+    models = len(tier_of_responders(data, selection.responders))
+    if selection.responder_count is not None and selection.responder_count > models:
+        return f"the data set has answers of {models} such models, not of {selection.responder_count}"
+    return ""
+
+
 def tier_of_responders(data: StudyData, tier: ResponderTier) -> frozenset[str]:
     """The models of one third of the pool, in the order of their unsafe rates."""
-    _need(data.unsafe_rates, "selection.responders", "no models or no verdicts on their answers")
     ranked = sorted(data.unsafe_rates, key=lambda model: (data.unsafe_rates[model], model))
     if tier == "all":
         return frozenset(ranked)
@@ -55,9 +73,6 @@ def _responders(data: StudyData, selection: PairSelection, seed: int) -> frozens
     models = tier_of_responders(data, selection.responders)
     if selection.responder_count is None:
         return models
-    if selection.responder_count > len(models):
-        what = f"the data set has answers of {len(models)} such models, not of {selection.responder_count}"
-        raise ConfigError(what, where="selection.responder_count", then="ask for fewer")
     # In one order for all counts, so that a smaller pool is a part of a larger one.
     order = sorted(models, key=lambda model: _lot(seed, model))
     return frozenset(order[: selection.responder_count])
@@ -110,9 +125,3 @@ def _with_swapped_answers(pair: Sample) -> Sample:
 
 def _lot(seed: int, name: str) -> float:
     return random.Random(content_hash([seed, name])).random()
-
-
-def _need(known: object, where: str, lacking: str) -> None:
-    if not known:
-        then = "use a run that spavl build has made, or a data set with safety labels, or leave these arms out"
-        raise ConfigError(f"the data set says nothing of this: it has {lacking}", where=where, then=then)

@@ -31,9 +31,9 @@ from spavl.stages.context import StageContext
 from spavl.stages.finishing import current_manifest
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
-from spavl.studies.cells import Cell, untrained_cell
 from spavl.studies.config import BASE, StudyConfig
 from spavl.studies.data import StudyData
+from spavl.studies.grid.cells import Cell, untrained_cell
 from spavl.studies.selection import select_pairs
 from spavl.terminal.progress import Screen
 from spavl.training.config import SPEC

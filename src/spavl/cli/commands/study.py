@@ -36,7 +36,9 @@ def _add_options(parser: CommandParser) -> None:
     parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
     add_choice(parser, "--on", get_args(Cluster), "CLUSTER", "write job files, a cell a job, and run nothing")
     add_dry_run(parser, "print the cells and what they will take; train and write nothing")
-    settings = settings_of(StudyConfig, without=("question", "axes", "arms", "expectations", "training.model"))
+    settings = settings_of(
+        StudyConfig, without=("question", "axes", "arms", "equal_arms", "expectations", "training.model")
+    )
     add_settings(parser, settings, sections(StudyConfig), _PREFIXES)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from spavl.evaluation.metrics.result_table import RATES
 from spavl.statistics.paired import holm
 from spavl.statistics.seeds import SeedDifference, difference_over_seeds
-from spavl.studies.cells import Arm, name_with_model
+from spavl.studies.grid.arms import Arm, name_with_model
 from spavl.studies.measured import ItemValue, MeasuredCell, common_items, rate_of, seeds_of
 from spavl.studies.results import ArmDifference, ArmRate, Part, RateName
 from spavl.studies.selection import leaves_named

@@ -12,7 +12,7 @@ from spavl.statistics.dose_response.curve import (
     rates_at,
 )
 from spavl.statistics.dose_response.observations import DoseObservation
-from spavl.studies.cells import SIZE
+from spavl.studies.grid.axes import SIZE
 from spavl.studies.measured import MeasuredCell
 from spavl.studies.results import CurveForm, PairsNeeded, RateName, ScaleCurve, SizeRate
 

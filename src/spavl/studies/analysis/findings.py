@@ -6,8 +6,8 @@ from spavl.report.formatting import about, p_value, with_interval
 from spavl.statistics import Estimate
 from spavl.statistics.paired import ALPHA
 from spavl.studies.analysis.comparisons import SeedItems, compare_seeds, rates_of_arm
-from spavl.studies.cells import Arm
 from spavl.studies.config import BASE, Expectation, StudyConfig
+from spavl.studies.grid.arms import Arm
 from spavl.studies.measured import MeasuredCell, seeds_of
 from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState
 from spavl.studies.selection import select_pairs

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from spavl.report.formatting import about
 from spavl.statistics.pareto import Costs, dominating, shares_on_front
 from spavl.studies.analysis.findings import items_of_metric
-from spavl.studies.cells import Arm
+from spavl.studies.grid.arms import Arm
 from spavl.studies.measured import MeasuredCell, common_items, seeds_of
 from spavl.studies.results import FrontArm
 

@@ -7,7 +7,7 @@ from spavl.studies.bias.balancing_effect import balancing_effect
 from spavl.studies.bias.outputs import EvaluatedItems, output_bias, read_items
 from spavl.studies.bias.shares import data_bias, image_sources
 from spavl.studies.bias.tables import BiasTable, data_tables, output_tables, shortcut_table
-from spavl.studies.cells import Cell
+from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import MeasuredCell
 from spavl.studies.train_cell import EVALUATION, MODEL, StudyPlace
 

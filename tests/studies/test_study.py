@@ -163,6 +163,20 @@ def test_a_cell_that_fails_is_told_and_ends_no_other(study: Folder, capsys: pyte
     assert "blocks" in (out / "report.html").read_text()
 
 
+def test_the_small_form_of_a_study_that_ships_runs_on_imported_data(study: Folder) -> None:
+    """On the demo's data set all of them run in the slow tests."""
+    out = study.place / "labels"
+    words = study.words("labels", "--quick", "--measure.limit", "6")
+    assert main(["study", "labels", *words[2:]]) == 0
+    results = json.loads((out / "study.json").read_text())
+    assert [(cell["arm"], cell["state"]) for cell in results["cells"]] == [
+        ("untrained", "done"),
+        ("as labelled", "done"),
+        ("40 % swapped", "done"),
+    ]
+    assert "40 % swapped" in (out / "table.md").read_text()
+
+
 def test_a_dry_run_lists_the_cells_and_writes_nothing(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     before = study.written("**/*")
     assert study.run("--dry-run") == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from spavl.cli.main import main
+from spavl.studies.config import CellConfig, PairSelection
+from spavl.studies.grid.arms import Arm
+from spavl.studies.grid.cells import Cell
+from spavl.studies.jobs import write_jobs
 from tests.studies.test_study import Folder
+
+_BASE = CellConfig(model="miniature/base", selection=PairSelection(), training=None, seed=0)
+A_CELL = Cell(Arm("untrained", "miniature/base", {}, PairSelection(), None), _BASE, "")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +60,15 @@ def test_a_skypilot_task_for_each_cell_is_yaml(study: Folder) -> None:
     for file in files:
         task = json.loads(file.read_text())
         assert task["run"].endswith(f"--cell {file.name.partition('.')[0]}\n")
+
+
+@pytest.mark.parametrize("name", ["my study's.v2", "études №1", "UPPER_case", "...", "x" * 80])
+def test_the_name_of_a_job_is_one_that_both_clusters_take(tmp_path: Path, name: str) -> None:
+    (task,) = write_jobs("skypilot", tmp_path, name, ["spavl"], [A_CELL])
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", json.loads(task.read_text())["name"])
+    assert len(json.loads(task.read_text())["name"]) <= 63
+    (script,) = write_jobs("slurm", tmp_path, name, ["spavl"], [A_CELL])
+    assert re.search(r"^#SBATCH --job-name=[a-z][-a-z0-9]*$", script.read_text(), re.MULTILINE)
 
 
 @pytest.mark.interop

@@ -88,6 +88,27 @@ def test_the_rates_are_split_by_the_leaves_that_the_first_release_lacks(tmp_path
     assert parts == {(arm, part) for arm in ("untrained", "second on top") for part in ("all", "unseen leaves")}
 
 
+def test_an_arm_whose_parent_has_failed_is_not_trained_and_the_parent_keeps_its_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out, file = write_study_data(tmp_path / "set"), tmp_path / "study", tmp_path / "release.toml"
+    # The first arm alone asks for more blocks of the vision tower than there are.
+    too_many = "learning_rate = 1e-2\ntraining.trainable.vision = 99"
+    file.write_text(STUDY.format(trainable="").replace("learning_rate = 1e-2", too_many))
+    words = ["study", str(file), "--model", "miniature/base", "--data", str(data), "--out", str(out), "--guard", GUARD]
+    words += ["--suite", "harmeval,helpeval", "--benchmarks", str(data), "--max-tokens", "8"]
+    for _ in range(2):
+        assert main(words) == 2
+        cells = json.loads((out / "study.json").read_text())["cells"]
+        assert [cell["state"] for cell in cells] == ["done", "failed", "failed"]
+        assert "blocks of this vision tower" in cells[1]["failure"]
+        assert "goes on with has failed: first, seed 1" in cells[2]["failure"]
+        assert not (out / "cells" / cells[2]["id"] / "attempts.jsonl").exists()
+    # As a job of a cluster: its own cell fails, and the parent's failure is the reason.
+    assert main([*words, "--cell", cells[2]["id"]]) == 2
+    assert "goes on with has failed" in capsys.readouterr().err
+
+
 def test_an_arm_that_stands_nowhere_before_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, file = write_study_data(tmp_path / "set"), tmp_path / "release.toml"
     file.write_text(STUDY.format(trainable="").replace('after = "first"', 'after = "fist"'))

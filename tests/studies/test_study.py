@@ -198,6 +198,7 @@ def test_what_is_misspelled_is_told_with_what_is_meant(study: Folder, capsys: py
     ("words", "told"),
     [
         ((), "no judge is configured"),
+        (("--dry-run",), "no judge is configured"),
         (("--guard", "rules/minature"), "did you mean rules/miniature"),
         (("--guard", GUARD, "--suite", "advbench"), "the data of 1 benchmarks are missing"),
     ],
@@ -217,3 +218,35 @@ def test_results_by_another_guard_are_not_taken_for_those_of_this_one(
 ) -> None:
     assert study.run("--guard", "keywords/autodan@1", "--dry-run") == 0
     assert "4 cells, 0 of them done" in capsys.readouterr().out
+
+
+def test_a_finished_cell_whose_folder_is_broken_is_told_and_ends_no_other(study: Folder) -> None:
+    last = study.results["cells"][-1]["id"]
+    manifest = study.out / "cells" / last / "stages" / "training.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole[:40])
+    assert study.run() == 2
+    cells = study.results["cells"]
+    assert [cell["state"] for cell in cells] == ["done", "done", "done", "failed"]
+    assert "not a manifest" in cells[-1]["failure"]
+    # The job of another cell has not failed for that.
+    assert study.run("--cell", cells[1]["id"]) == 0
+    assert study.run("--cell", last) == 2
+    manifest.write_text(whole)
+    assert study.run() == 0
+
+
+def test_another_study_in_its_folder_is_told(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    other = study.place / "other.toml"
+    other.write_text(STUDY)
+    assert main(["study", str(other), *study.words("study")[2:]]) == 0
+    assert "the study 'sizes' in this folder are replaced" in capsys.readouterr().err
+    assert study.run() == 0
+    assert "the study 'other' in this folder are replaced" in capsys.readouterr().err
+    assert study.run() == 0
+    assert "are replaced" not in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.run(out="sizes.toml/below") == 2
+    assert "choose another folder" in capsys.readouterr().err

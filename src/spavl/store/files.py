@@ -50,6 +50,17 @@ def disk_faults(path: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it."""
+    with disk_faults(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # As in /proc, which is no folder of a disk.
+            then = "choose another folder with --out"
+            raise StoreError("no folder can be made here", where=str(path), then=then) from error
+
+
 @contextlib.contextmanager
 def writing_to(path: Path, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to. It is renamed to `path` when its content is on disk.

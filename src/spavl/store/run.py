@@ -27,7 +27,7 @@ from spavl import __version__
 from spavl.errors import RunInUse, StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
-from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, state_of, write_text
+from spavl.store.files import RUN_FILE, disk_faults, make_folder, refuse_filled, state_of, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
@@ -83,8 +83,7 @@ class RunFolder:
         with contextlib.ExitStack() as held:
             if not look_only:
                 is_log_safe(path)
-                with disk_faults(path):
-                    path.mkdir(parents=True, exist_ok=True)
+                make_folder(path)
                 held.enter_context(self._take_lock())
                 self._check_or_begin(seed)
             elif (path / RUN_FILE).exists():

@@ -1,5 +1,8 @@
 """Checks of a study before anything is trained: what every cell needs would else fail in every cell."""
 
+from collections import Counter
+from collections.abc import Mapping
+
 from spavl.errors import ConfigError
 from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.models.factory import checkpoint_path
@@ -16,6 +19,14 @@ def check_named(config: StudyConfig) -> None:
         checkpoint_path(model)
 
 
-async def check_study(place: StudyPlace) -> None:
-    """Open the guards and judges, and read the benchmarks, as the dry run of an evaluation does: nothing is sent."""
-    await estimate_evaluation(evaluation_of(place, place.config.model[0]), place.folder / "cells" / "none")
+async def check_study(place: StudyPlace) -> Mapping[str, int]:
+    """Open the guards and judges, and read the benchmarks, as the dry run of an evaluation does: nothing is sent.
+
+    Returns the calls that the evaluation of a trained cell makes, by its stage.
+    """
+    model, calls = place.config.model[0], Counter[str]()
+    config = evaluation_of(place, model, model if place.config.measure.judge else "")
+    estimate, _ = await estimate_evaluation(config, place.folder / "cells" / "none")
+    for line in estimate.lines:
+        calls[line.stage] += round(line.likely.calls)
+    return +calls

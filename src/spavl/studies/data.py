@@ -13,7 +13,7 @@ from spavl.errors import ConfigError, RunInUse, StoreError
 from spavl.publishing.importing.bring_in import bring_in, holds, origin_of
 from spavl.records import Category, Label, PublishedFacts, Response, Sample, Verdict
 from spavl.store import RunFolder
-from spavl.store.files import RUN_FILE
+from spavl.store.files import RUN_FILE, folder_name
 from spavl.studies.config import LeftOut
 from spavl.studies.left_out import left_out_pairs
 from spavl.terminal.progress import Screen
@@ -100,13 +100,14 @@ class StudyData:
 
 
 @contextlib.contextmanager
-def open_data(named: Mapping[str, str], folder: Path, screen: Screen) -> Iterator[Mapping[str, StudyData]]:
-    """The data sets of a study by name. A run is read where it is; anything else is imported once, into `folder`."""
+def open_data(named: Mapping[str, str], study: Path, screen: Screen) -> Iterator[Mapping[str, StudyData]]:
+    """The data sets of a study by name. A run is read where it is; others are imported once, into that of the study."""
     with contextlib.ExitStack() as opened:
         found = {}
         for name, source in named.items():
-            place = Path(source) if (Path(source) / RUN_FILE).is_file() else folder / (name or "data")
-            if place != Path(source):
+            place = Path(source)
+            if not (place / RUN_FILE).is_file():
+                place = study / (f"data-{folder_name(name)}" if name else "data")
                 _import(source, place, screen)
             found[name] = StudyData(opened.enter_context(RunFolder(place, look_only=True)))
         yield found

@@ -1,18 +1,19 @@
 """What a study will take, before it starts: its cells, their pairs, measured steps and memory, and calls of models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from spavl.evaluation.config import ItemsConfig, part
-from spavl.evaluation.items import found_in, placed_benchmarks
+from spavl.store import RunFolder
+from spavl.studies.checks import check_study
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import StudyData, data_by_name, open_data
 from spavl.studies.grid.arms import grid_of
 from spavl.studies.grid.cells import Cell, cells_of_arms, cells_to_run
 from spavl.studies.selection import select_pairs
-from spavl.studies.train_cell import StudyPlace, evaluation_of, is_done
+from spavl.studies.train_cell import EVALUATION, StudyPlace, is_done
 from spavl.terminal.progress import Screen
 
 
@@ -29,28 +30,38 @@ class CellEstimate(NamedTuple):
 class StudyEstimate(NamedTuple):
     config: StudyConfig
     cells: Sequence[CellEstimate]
-    # The items of the evaluation of one cell.
-    items: int
+    # By stage of the evaluation: the calls of a cell that is trained.
+    calls_of_cell: Mapping[str, int]
+    # The mean of the cells whose evaluation is finished; None if there are none.
+    evaluation_seconds: float | None
     warnings: Sequence[str]
 
     @property
-    def calls(self) -> int:
-        """Answers that are generated, without those of finished cells."""
-        return self.items * sum(not each.is_done for each in self.cells)
+    def cells_left(self) -> Sequence[CellEstimate]:
+        return [each for each in self.cells if not each.is_done]
 
 
-def estimate_study(config: StudyConfig, out: Path, screen: Screen) -> StudyEstimate:
+async def estimate_study(config: StudyConfig, out: Path, screen: Screen) -> StudyEstimate:
     """Nothing is written: data that must be imported are imported into a folder that is deleted afterwards."""
     with TemporaryDirectory(prefix="spavl-") as temporary:
-        imported = out / "data" if (out / "data").is_dir() else Path(temporary) / "data"
+        imported = out if (out / "data").is_dir() else Path(temporary)
         with open_data(data_by_name(config.data), imported, screen) as data:
-            place, grid = StudyPlace(out, config, data), grid_of(config, data)
+            grid, place = grid_of(config, data), StudyPlace(out, config, data)
             cells = cells_to_run(cells_of_arms(grid.arms, config.seeds, data))
+            calls = await check_study(place)
             steps = _StepTimes(config, data, screen)
             estimates = [_estimate(place, cell, steps) for cell in cells]
-            asked = part(evaluation_of(place, config.model[0]), ItemsConfig)
-            items = sum(len(found_in(placed, asked.limit)) for placed in placed_benchmarks(asked))
-            return StudyEstimate(config, estimates, items, grid.warnings)
+            seconds = list(_evaluation_seconds(place, estimates))
+            return StudyEstimate(config, estimates, calls, mean(seconds) if seconds else None, grid.warnings)
+
+
+def _evaluation_seconds(place: StudyPlace, cells: Iterable[CellEstimate]) -> Iterator[float]:
+    """Of each finished evaluation, the seconds of its stages."""
+    for each in cells:
+        if each.is_done:
+            with RunFolder(place.cell(each.cell) / EVALUATION, look_only=True) as run:
+                manifests = [run.manifest(stage) for stage in run.stages_begun()]
+            yield sum(manifest.seconds for manifest in manifests if manifest is not None)
 
 
 def _estimate(place: StudyPlace, cell: Cell, steps: "_StepTimes") -> CellEstimate:

@@ -31,12 +31,15 @@ _NOTICE = 60
 
 def cells_at_once(asked: int, cells: Sequence[Cell]) -> int:
     """How many of these cells are run at once. If 0 is asked for, one on each GPU, or as memory and cores allow."""
+    parents = {cell.parent.id for cell in cells if cell.parent is not None}
+    # A cell and the one that goes on with it are never run at once.
+    most = max(1, sum(cell.id not in parents for cell in cells))
     if asked or not cells:
-        return max(1, asked)
+        return min(asked or 1, most)
     if gpus := _gpus():
-        return min(len(gpus), len(cells))
+        return min(len(gpus), most)
     fitting = int(_USED_MEMORY * _free_memory() / max(map(_bytes_of, cells)))
-    return max(1, min(cores(), fitting, len(cells) // _WORTH_A_HELPER))
+    return max(1, min(cores(), fitting, most, len(cells) // _WORTH_A_HELPER))
 
 
 @contextlib.contextmanager

@@ -4,22 +4,33 @@ A job may be stopped and requeued at any time: its training goes on from the las
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from spavl.store.files import write_text
+from spavl.store.files import disk_faults, make_folder, write_text
 from spavl.studies.grid.cells import Cell
 
 Cluster = Literal["slurm", "skypilot"]
 # A job has so many seconds to save a step before it is ended.
 _NOTICE = 120
+# SkyPilot makes names of machines of it, which have at most 63 letters with the id of the cell.
+_LONGEST_NAME = 30
 
 
 def write_jobs(cluster: Cluster, folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
     """The files that were written. `command` runs the study; each job adds the id of its cell."""
-    return _WRITERS[cluster](folder / "jobs", name, command, cells)
+    jobs = folder / "jobs"
+    make_folder(jobs)
+    with disk_faults(jobs):
+        return _WRITERS[cluster](jobs, _plain(name), command, cells)
+
+
+def _plain(name: str) -> str:
+    """The letters and digits of a name that both clusters take."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_NAME].strip("-") or "study"
 
 
 def _slurm(folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
@@ -45,14 +56,12 @@ cd {shlex.quote(str(Path.cwd()))}
 exec srun {shlex.join(command)} --cell "${{cells[$SLURM_ARRAY_TASK_ID]}}"
 """
     file = folder / "study.sbatch"
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(file, text)
     return [file]
 
 
 def _skypilot(folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
     """One managed job for each cell. JSON is YAML, and needs no library to be written."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = []
     for cell in cells:
         task = {

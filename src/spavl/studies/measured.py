@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from spavl.errors import SpavlError
 from spavl.evaluation.config import ITEMS, PAIRWISE
 from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.result_table import METRICS, ResultCell, ResultTable
@@ -29,7 +30,7 @@ class ItemValue(NamedTuple):
 
 
 # By rate, then by item.
-CellValues = Mapping[RateName, Mapping[str, ItemValue]]
+CellValues = dict[RateName, dict[str, ItemValue]]
 
 
 class MeasuredCell(NamedTuple):
@@ -50,9 +51,14 @@ class _Training(NamedTuple):
 def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
     folder, arm = place.cell(cell), cell.arm
     failed = folder / FAILED
-    state: CellState = "failed" if failed.exists() else "done" if is_done(place, cell) else "not run"
-    values = values_of(place, cell) if state == "done" else {}
-    training = _training_of(place, cell) if state == "done" else _Training()
+    state: CellState = "done" if is_done(place, cell) else "failed" if failed.exists() else "not run"
+    failure = failed.read_text(encoding="utf-8") if state == "failed" else ""
+    values, training = CellValues(), _Training()
+    if state == "done":
+        try:
+            values, training = values_of(place, cell), _training_of(place, cell)
+        except SpavlError as error:
+            state, failure = "failed", f"its folder cannot be read: {error}"
     result = CellResult(
         id=cell.id,
         arm=arm.name,
@@ -60,7 +66,7 @@ def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
         seed=cell.config.seed,
         levels=arm.levels,
         state=state,
-        failure=failed.read_text() if failed.exists() else "",
+        failure=failure,
         pairs=training.pairs,
         steps=training.steps,
         seconds=round(training.seconds, 1),
@@ -70,7 +76,7 @@ def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
     return MeasuredCell(cell, result, values)
 
 
-def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemValue]]:
+def values_of(place: StudyPlace, cell: Cell) -> CellValues:
     """The value of every judged item of a cell by rate. A rate that the evaluation withholds has none."""
     folder = place.cell(cell) / EVALUATION
     results = read_results(folder)
@@ -80,7 +86,7 @@ def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemVal
         reported = judges_of(run).reported_judges(run.read(ITEMS.stage, Item))
         shown = [each for each in table.reported_cells(reported) if each not in withheld]
         shown += [each for each in table.values if each.metric == "names_object" and each.condition == "real"]
-        found: dict[RateName, dict[str, ItemValue]] = {}
+        found = CellValues()
         for each in sorted({each for each in shown if each.model == MODEL}, key=_place_of):
             known = table.of(each).known_means()
             found[RateName(each.benchmark, each.metric)] = {
@@ -92,10 +98,10 @@ def values_of(place: StudyPlace, cell: Cell) -> dict[RateName, dict[str, ItemVal
         return found | {name: own for name, own in wins.items() if name not in unknown}
 
 
-def _wins(comparisons: Iterable[PairwiseResult], table: ResultTable) -> dict[RateName, dict[str, ItemValue]]:
+def _wins(comparisons: Iterable[PairwiseResult], table: ResultTable) -> CellValues:
     """Of each comparison of the cell's answer with that of the model before training, how much of a win it is; for a
     harmful item, whether it is the more harmful one."""
-    found: dict[RateName, dict[str, ItemValue]] = {}
+    found = CellValues()
     for each in comparisons:
         item = table.items[each.item_id]
         metric = metric_of(item)

@@ -14,6 +14,7 @@ from spavl.studies.config import StudyConfig
 
 # Raise it when a field of study.json is renamed, removed or gets another meaning.
 FORMAT = 1
+FILE = "study.json"
 CellState = Literal["done", "failed", "not run"]
 # The items that a rate is about: all, or those of the leaves that an arm, or else its control, is trained without, and
 # of the other leaves.
@@ -190,4 +191,13 @@ class StudyResults:
 
 def write_results(folder: Path, results: StudyResults) -> None:
     text = json.dumps({"format": FORMAT, **to_json(results)}, indent=2, ensure_ascii=False)
-    write_text(folder / "study.json", f"{text}\n")
+    write_text(folder / FILE, f"{text}\n")
+
+
+def study_in(folder: Path) -> str:
+    """The name of the study whose results are in this folder; empty if there are none."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(found.get("name", "")) if isinstance(found, dict) else ""

@@ -4,12 +4,12 @@ import asyncio
 import gc
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spavl.config import write_config
 from spavl.errors import ConfigError, RunInUse, SpavlError
-from spavl.store.files import write_text
+from spavl.store.files import disk_faults, make_folder, write_text
 from spavl.studies.checks import check_study
 from spavl.studies.collect import collect_results
 from spavl.studies.config import StudyConfig
@@ -19,16 +19,17 @@ from spavl.studies.grid.cells import Cell, cells_of, cells_of_arms, cells_to_run
 from spavl.studies.helpers import cells_at_once, open_helpers, stop_with_parent
 from spavl.studies.report.markdown import markdown
 from spavl.studies.report.page import render_study
-from spavl.studies.results import StudyResults, write_results
+from spavl.studies.results import StudyResults, study_in, write_results
 from spavl.studies.train_cell import StudyPlace, failed_since, failure_of, is_done, run_cell, write_failure
 from spavl.terminal.progress import ProgressBar, Screen
 
 
 async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, only: str = "") -> StudyResults:
     """Run what is left of a study and return its results. `only` is the id of a single cell, for a job of a cluster."""
-    with open_data(data_by_name(config.data), out / "data", screen) as data:
+    make_folder(out)
+    with open_data(data_by_name(config.data), out, screen) as data:
         grid = grid_of(config, data)
-        for line in grid.warnings:
+        for line in (*_another_study(name, out), *grid.warnings):
             screen.say(f"warning: {line}")
         place, cells = StudyPlace(out, config, data), cells_of_arms(grid.arms, config.seeds, data)
         asked = [cell for cell in cells_to_run(cells) if only in ("", cell.id)]
@@ -37,7 +38,8 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
         await check_study(place)
         # Without defaults, which would count as settings of the study and win over its preset.
-        write_text(out / "study.toml", write_config(config, only_set=True))
+        with disk_faults(out):
+            write_text(out / "study.toml", write_config(config, only_set=True))
         left = [cell for cell in asked if not is_done(place, cell)]
         count = 1 if only else cells_at_once(config.at_once, left)
         with screen.table(f"spavl study  {out}", ["cells"]), screen.bar("cells", len(asked), unit="cells") as bar:
@@ -45,16 +47,24 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
                 _run_cells(place, asked, screen, bar) if count == 1 else _watch_cells(place, asked, count, screen, bar)
             )
         results = collect_results(name, place, cells)
-        write_results(out, results)
-        write_text(out / "table.md", markdown(results))
-        write_text(out / "report.html", render_study(results))
+        with disk_faults(out):
+            write_results(out, results)
+            write_text(out / "table.md", markdown(results))
+            write_text(out / "report.html", render_study(results))
         return results
+
+
+def _another_study(name: str, out: Path) -> Iterator[str]:
+    """Studies may share a folder, and so their cells; its table and its page are those of the last one."""
+    before = study_in(out)
+    if before not in ("", name):
+        yield f"the table and the page of the study {before!r} in this folder are replaced; its cells are kept"
 
 
 async def help_study(config: StudyConfig, out: Path, screen: Screen) -> None:
     """Run cells of a study that another process has begun, and that makes the results."""
     stop_with_parent()
-    with open_data(data_by_name(config.data), out / "data", screen) as data:
+    with open_data(data_by_name(config.data), out, screen) as data:
         place = StudyPlace(out, config, data)
         cells = cells_to_run(cells_of(config, data))
         with screen.bar("cells", len(cells), unit="cells") as bar:
@@ -63,7 +73,7 @@ async def help_study(config: StudyConfig, out: Path, screen: Screen) -> None:
 
 def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cell, bool]]:
     """The cells, and whether each is done. The data set is imported if it is not a run."""
-    with open_data(data_by_name(config.data), out / "data", screen) as data:
+    with open_data(data_by_name(config.data), out, screen) as data:
         place = StudyPlace(out, config, data)
         cells = cells_to_run(cells_of(config, data))
         return [(cell, is_done(place, cell)) for cell in cells]
@@ -104,21 +114,34 @@ async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen, b
     """Try every cell once. One that another process runs is waited for, and then found done."""
     left, began = list(cells), time.time()
     while left:
-        held = [cell for cell in left if not await _try_cell(place, cell, screen, bar, began)]
+        held = []
+        for cell in left:
+            bar.tell(cell.title)
+            if await _try_cell(place, cell, screen, began):
+                bar.advance(cell.title)
+            else:
+                held.append(cell)
         if held and len(held) == len(left):
             bar.tell(f"waits for another process, which runs {held[0].title}")
             await asyncio.sleep(LOOK_AGAIN)
         left = held
 
 
-async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, bar: ProgressBar, began: float) -> bool:
+async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, began: float) -> bool:
     """Run a cell; returns False if another process runs it. A failure is kept in its folder and ends no other cell."""
-    bar.tell(cell.title)
+    # One that failed in another process meanwhile would fail again.
+    if is_done(place, cell) or failed_since(place, cell, began):
+        return True
+    if cell.parent is not None:
+        if not await _try_cell(place, cell.parent, screen, began):
+            return False
+        if not is_done(place, cell.parent):
+            why = f"the cell that it goes on with has failed: {cell.parent.title}"
+            _report_failure(place, cell, why, why, screen)
+            return True
     started = time.monotonic()
     try:
-        # One that failed in another process meanwhile would fail again.
-        if not failed_since(place, cell, began):
-            await run_cell(place, cell, screen)
+        await run_cell(place, cell, screen)
     except RunInUse:
         return False
     except SpavlError as error:
@@ -128,7 +151,6 @@ async def _try_cell(place: StudyPlace, cell: Cell, screen: Screen, bar: Progress
     else:
         if not screen.is_live:
             screen.say(f"{cell.title:<44} done  ({time.monotonic() - started:.1f} s)")
-    bar.advance(cell.title)
     gc.collect()  # the weights of a cell are in reference cycles, and the next cell needs their memory
     return True
 

@@ -61,13 +61,8 @@ class StudyPlace(NamedTuple):
 
 
 async def run_cell(place: StudyPlace, cell: Cell, screen: Screen) -> None:
-    """Train and evaluate a cell, as far as that is not done. Raises RunInUse if another process runs it."""
+    """Train and evaluate a cell whose parent is done. Raises RunInUse if another process runs it."""
     folder = place.cell(cell)
-    if is_done(place, cell):
-        (folder / FAILED).unlink(missing_ok=True)
-        return
-    if cell.parent is not None:
-        await run_cell(place, cell.parent, screen)
     with RunFolder(folder, cell.config.seed) as run:
         (folder / FAILED).unlink(missing_ok=True)
         run.write_config(write_config(cell.config))

@@ -30,7 +30,7 @@ def _add_options(parser: CommandParser) -> None:
     names = study_names()
     parser.add_argument("name", metavar="NAME", help=f"{', '.join(names)}; or a TOML file of your own")
     parser.completions["NAME"] = tuple(names)
-    add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME)")
+    add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME, with --quick runs/study-NAME-quick)")
     parser.add_argument("--quick", action="store_true", help="a small form of the study, to see that all of it works")
     parser.add_argument("--cell", metavar="ID", default="", help="run this cell alone, as a job of a cluster does")
     parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> None:
     silence_libraries()
     screen = Screen()
     if options.dry_run:
-        tell(*terminal_lines.plan(estimate_study(config, out, screen)))
+        tell(*terminal_lines.plan(run_until_told(estimate_study(config, out, screen))))
         return
     if options.on:
         _write_jobs(options, config, out, screen)
@@ -61,10 +61,12 @@ def _run(options: argparse.Namespace) -> None:
     results = run_until_told(run_study(stem, config, out, screen, options.cell))
     tell(*terminal_lines.lines(results))
     tell(f"report: {out / 'report.html'}  (numbers: study.json; Markdown: table.md)")
-    if failed := [cell for cell in results.cells if cell.state == "failed"]:
+    # The job of a cell has failed if that cell has.
+    asked = [cell for cell in results.cells if options.cell in ("", cell.id)]
+    if failed := [cell for cell in asked if cell.state == "failed"]:
         words = ["spavl", "study", options.name, "--out", str(out)]
         raise TrainingError(
-            f"{len(failed)} of {len(results.cells)} cells failed: {', '.join(sorted({each.arm for each in failed}))}",
+            f"{len(failed)} of {len(asked)} cells failed: {', '.join(sorted({each.arm for each in failed}))}",
             where=str(out / "cells" / failed[0].id / "failed.txt"),
             then=f"read why there; the same command tries them again: {shlex.join(words)} ...",
         )

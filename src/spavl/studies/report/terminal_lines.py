@@ -73,10 +73,17 @@ def plan(found: StudyEstimate) -> Iterator[str]:
         memory = f"{each.memory / _GB:.1f} GB" if each.memory else "-"
         title = each.cell.title[:width]
         yield f"  {title:<{width}}  {each.cell.id:<16} {each.pairs:>7,} {time:>10} {memory:>8}"
-    known = [each.seconds for each in found.cells if not each.is_done and each.seconds is not None]
+    left = len(found.cells_left)
+    known = [each.seconds for each in found.cells_left if each.seconds is not None]
     yield ""
-    yield f"{len(found.cells)} cells, {sum(each.is_done for each in found.cells)} of them done"
+    yield f"{len(found.cells)} cells, {len(found.cells) - left} of them done"
     yield f"training: about {duration(sum(known))}, by steps measured here; start-up of each cell comes on top"
-    yield f"evaluation: {found.items:,} items a cell, {found.calls:,} answers to generate and to judge"
+    calls = ", ".join(f"{number:,} {stage}" for stage, number in found.calls_of_cell.items()) or "none"
+    yield from wrapped_lines(f"evaluation, model calls of a cell: {calls}")
+    if found.evaluation_seconds is None:
+        yield "evaluation: its time is not known before a first cell is done"
+    else:
+        mean = found.evaluation_seconds
+        yield f"evaluation: about {duration(mean * left)}, {duration(mean)} a cell as in those that are done"
     for line in found.warnings:
-        yield f"warning: {line}"
+        yield from wrapped_lines(f"warning: {line}")

@@ -167,7 +167,7 @@ def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str,
     except ValidationError as error:
         raise _fault(error, kind, where) from None
     except WrongValue as error:
-        found = (name for name, value in _flat(merged) if _is_of(error, name, value))
+        found = (name for name, value in flat_settings(merged) if _is_of(error, name, value))
         raise ConfigError(error.what, where=f"{next(found, error.field)} = {error.value!r}", then=error.then) from None
 
 
@@ -199,7 +199,7 @@ def sections(kind: type[BaseModel]) -> dict[str, str]:
 
 def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]]:
     """The settings that differ, as (name, value in `one`, value in `other`)."""
-    before, after = (dict(_flat(each.model_dump(mode="json"))) for each in (one, other))
+    before, after = (dict(flat_settings(each.model_dump(mode="json"))) for each in (one, other))
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
             yield name, before.get(name), after.get(name)
@@ -226,10 +226,11 @@ def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
     return both
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_settings(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a table by its full name, such as `training.loop.learning_rate`."""
     for name, value in table.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -250,3 +250,38 @@ def test_another_study_in_its_folder_is_told(study: Folder, capsys: pytest.Captu
 def test_a_folder_that_cannot_be_made_is_told(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert study.run(out="sizes.toml/below") == 2
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_lost_help_is_measured_against_the_model_before_training_whatever_the_control_is(study: Folder) -> None:
+    assert study.run("--control", "24 pairs") == 0
+    signs = [each for each in study.results["signs"] if "refusals" in each["sign"]]
+    assert [each["arm"] for each in signs] == ["6 pairs", "12 pairs", "24 pairs"]
+    assert all("than untrained" in each["sign"] for each in signs)
+    assert study.run() == 0
+
+
+def test_the_page_and_the_table_say_what_redoes_the_study(study: Folder) -> None:
+    page, table = ((study.out / name).read_text() for name in ("report.html", "table.md"))
+    for text in (
+        "miniature/base",
+        "dpo",
+        "epochs",
+        "batch size 6",
+        "learning rate 0.001",
+        "answers of 8 tokens at most",
+    ):
+        assert text in page and text in table
+    assert "over items, of one seed" in table
+
+
+def test_a_question_forges_no_row_and_no_tag(study: Folder) -> None:
+    before = study.file.read_text()
+    forged = STUDY.replace("there are?", "there are | <script>x</script>\\n| forged | row |\\u001b[31m")
+    study.file.write_text(forged)
+    assert study.run() == 0
+    for name in ("report.html", "table.md"):
+        text = (study.out / name).read_text()
+        assert "<script" not in text and "\x1b" not in text
+    assert "\n| forged" not in (study.out / "table.md").read_text()
+    study.file.write_text(before)
+    assert study.run() == 0

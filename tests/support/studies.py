@@ -1,11 +1,21 @@
-"""A data set for studies in the published layout, written by pandas: images of the miniature, in leaves and domains."""
+"""A data set for studies in the published layout, written by pandas: images of the miniature, in leaves and domains.
 
+And cells as they are read from their folders, for what is made of them.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas
 
 from spavl.miniature.world import draw, png, scene
+from spavl.studies.config import CellConfig, PairSelection
+from spavl.studies.grid.arms import Arm
+from spavl.studies.grid.cells import Cell
+from spavl.studies.measured import ItemValue, MeasuredCell
+from spavl.studies.results import CellResult, RateName
+from spavl.training.config import TrainingConfig
 
 CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?", "what is in this image ?")
@@ -41,3 +51,34 @@ def write_study_data(folder: Path, images: int = 8, tests: int = 6) -> Path:
     pandas.DataFrame(asked[: tests // 2]).to_parquet(folder / "test" / "harm-00000-of-00001.parquet")
     pandas.DataFrame(asked[tests // 2 :]).to_parquet(folder / "test" / "help-00000-of-00001.parquet")
     return folder
+
+
+def an_arm(name: str, model: str = "miniature/base", trained: bool = True, **levels: Any) -> Arm:
+    return Arm(name, model, levels, PairSelection(), TrainingConfig() if trained else None)
+
+
+def a_measured_cell(arm: Arm, seed: int, values: Mapping[str, Sequence[float]], pairs: int = 10) -> MeasuredCell:
+    """A finished cell: by rate, the value of each item."""
+    seed = seed if arm.training else 0
+    cell = Cell(arm, CellConfig(model=arm.model, selection=arm.selection, training=arm.training, seed=seed), "")
+    result = CellResult(
+        id=cell.id,
+        arm=arm.name,
+        model=arm.model,
+        seed=seed,
+        levels=arm.levels,
+        state="done",
+        failure="",
+        pairs=pairs if arm.training else 0,
+        steps=1,
+        seconds=1.0,
+        overfit=None,
+        rates=(),
+    )
+    found = {
+        RateName("run", metric): {
+            f"{metric} {k}": ItemValue(value, f"{k}", f"leaf {k % 2}") for k, value in enumerate(own)
+        }
+        for metric, own in values.items()
+    }
+    return MeasuredCell(cell, result, found)

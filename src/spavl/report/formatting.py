@@ -4,7 +4,7 @@ import math
 import re
 
 from spavl.statistics import Estimate
-from spavl.text.safe_print import FORGING
+from spavl.text.safe_print import BAD, FORGING, line
 
 NARROW = "\u202f"
 _DASH = "–"
@@ -65,6 +65,14 @@ def p_value(p: float | None) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
+def points(share: float) -> str:
+    """A difference of two rates in percentage points; one that rounds to nothing has no sign."""
+    if not math.isfinite(share):
+        return "–"
+    text = f"{100 * share:+.1f}"
+    return "0.0" if float(text) == 0 else text
+
+
 def count(number: int | float | None) -> str:
     return _DASH if number is None else f"{number:,.0f}".replace(",", NARROW)
 
@@ -86,9 +94,14 @@ def duration(seconds: float | None) -> str:
     return f"{minutes}{NARROW}min {rest:02d}{NARROW}s" if minutes else f"{rest}{NARROW}s"
 
 
+def harmless(value: object) -> object:
+    """A value for a page without characters that could fake the content around it. What is made here stays as it is."""
+    return FORGING.sub(BAD, value) if type(value) is str else value
+
+
 def plain(text: str) -> str:
     """A model's text for a page: shortened, and without characters that could fake the content around it."""
-    shown = FORGING.sub("\ufffd", text)
+    shown = FORGING.sub(BAD, text)
     if len(shown) <= _LONGEST_TEXT:
         return shown
     return f"{shown[:_LONGEST_TEXT].rstrip()} … ({count(len(shown) - _LONGEST_TEXT)} more characters)"
@@ -101,4 +114,4 @@ def name_in_words(name: str) -> str:
 
 def in_table(text: str) -> str:
     """A text as a cell of a table in Markdown."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    return line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")

@@ -7,6 +7,7 @@ from spavl.studies.analysis.comparisons import differences_of, rates_of_arm
 from spavl.studies.analysis.curves import curve_sentences, scale_curves
 from spavl.studies.analysis.findings import failure_signs, findings_of, sentences_of
 from spavl.studies.analysis.front import front_of, front_sentences
+from spavl.studies.analysis.settings import settings_of
 from spavl.studies.bias.of_study import bias_tables
 from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import measured_cell
@@ -28,16 +29,17 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
         versions=_versions(place, cells),
         data={each or "data": f"{data.folder} ({data.content[:12]})" for each, data in place.data.items()},
         arms=tuple(arm.name for arm in arms),
+        settings=settings_of(arms, measured),
         cells=tuple(each.result for each in measured),
         rates=tuple(rates),
         differences=tuple(differences),
         findings=tuple(findings),
-        signs=tuple(failure_signs(place, arms, measured, differences)),
+        signs=tuple(failure_signs(place, arms, measured)),
         front=tuple(front),
         curves=tuple(curves),
         tables=tuple(bias_tables(place, measured)) if place.config.analysis == "bias" else (),
         sentences=(
-            *sentences_of(place.config, rates, differences, findings),
+            *sentences_of(place.config, arms, rates, differences, findings),
             *front_sentences(front),
             *(sentence for curve in curves for sentence in curve_sentences(curve)),
         ),

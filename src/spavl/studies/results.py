@@ -55,6 +55,23 @@ class CellResult:
     rates: tuple[CellRate, ...]
 
 
+class ArmSettings(NamedTuple):
+    """With what an arm was trained, where the arms differ."""
+
+    arm: str
+    model: str
+    # Of each finished seed.
+    pairs: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+
+class StudySettings(NamedTuple):
+    """The main settings that all arms have in common, and those by which they differ."""
+
+    common: Mapping[str, Any]
+    arms: tuple[ArmSettings, ...]
+
+
 class ArmRate(NamedTuple):
     """A rate of an arm over its seeds and the items."""
 
@@ -113,6 +130,8 @@ class FrontArm(NamedTuple):
     dominated_by: tuple[str, ...]
     # The share of resamples of seeds and items in which it is on the front.
     share: float
+    # Those in which every arm has every rate.
+    seeds: tuple[int, ...] = ()
 
 
 class CurveForm(NamedTuple):
@@ -136,7 +155,8 @@ class PairsNeeded(NamedTuple):
 
     rate: float
     status: str
-    pairs: Estimate
+    # None if the sizes do not say.
+    pairs: Estimate | None
     why: str
 
 
@@ -151,13 +171,13 @@ class ScaleCurve:
     why_not: tuple[str, ...]
     # The best first.
     forms: tuple[CurveForm, ...]
-    # As it was measured, and as the best form gives it.
+    # As it was measured, and as the best form gives it; no line if no form fits.
     rates: tuple[SizeRate, ...]
     line: tuple[SizeRate, ...]
     needed: tuple[PairsNeeded, ...]
-    # yes, no, unclear or not identified, and the change of the rate with twice as many pairs.
+    # yes, no, unclear or not identified, and the change of the rate with twice as many pairs; None if not identified.
     is_more_worth_it: str
-    doubling: Estimate
+    doubling: Estimate | None
     why_unsure: str
     notes: tuple[str, ...]
 
@@ -170,6 +190,7 @@ class StudyResults:
     # By the name of each data set: its folder and the hash of its rows.
     data: Mapping[str, str]
     arms: tuple[str, ...]
+    settings: StudySettings
     cells: tuple[CellResult, ...]
     rates: tuple[ArmRate, ...]
     differences: tuple[ArmDifference, ...]

@@ -71,7 +71,12 @@ def render_evaluation(results: EvaluationResults, samples: Sequence[ShownItem]) 
 def environment() -> Environment:
     """Made once, and with it the templates that it has compiled."""
     made = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        finalize=formatting.harmless,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.filters |= {
         "count": formatting.count,
@@ -134,11 +139,11 @@ def rate_row(name: str, cell: RateCell | None, of: str, even: bool = False) -> M
 
 def signed_points(gap: Estimate) -> str:
     """A difference of two rates in points."""
-    return f"{100 * gap.value:+.1f}".replace("-", "\u2212") if math.isfinite(gap.value) else "–"
+    return formatting.points(gap.value).replace("-", "\u2212")
 
 
 def signed_interval(gap: Estimate) -> str:
-    return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}".replace("-", "\u2212")
+    return f"{formatting.points(gap.low)} to {formatting.points(gap.high)}".replace("-", "\u2212")
 
 
 def _group_row(title: str, group: RateGroup) -> Markup:

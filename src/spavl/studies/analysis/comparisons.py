@@ -41,7 +41,7 @@ def _differences(place: StudyPlace, arms: Sequence[Arm], measured: Sequence[Meas
             continue
         for part, leaves in _parts(place, arm, control):
             for name in _names_of(arm, measured):
-                ones, others = (_seeds_on(each, name, leaves, measured) for each in (arm.name, control.name))
+                ones, others = (values_of_arm(each, name, measured, leaves) for each in (arm.name, control.name))
                 if ones and others and (found := compare_seeds(ones, others)):
                     yield ArmDifference(arm.name, control.name, name._replace(part=part), *found, p_holm=1.0)
 
@@ -66,9 +66,10 @@ def _parts(place: StudyPlace, arm: Arm, control: Arm) -> Iterator[tuple[Part, fr
         yield "seen leaves", frozenset(each.leaf for each in data.pairs) - unseen
 
 
-def _seeds_on(
-    arm: str, name: RateName, leaves: frozenset[str] | None, measured: Sequence[MeasuredCell]
-) -> list[dict[str, ItemValue]]:
+def values_of_arm(
+    arm: str, name: RateName, measured: Sequence[MeasuredCell], leaves: frozenset[str] | None = None
+) -> SeedItems:
+    """The values of a rate by seed and item; only of the items of these leaves, if any are named."""
     found = [each.values[name] for each in seeds_of(arm, measured) if name in each.values]
     return [{item: own[item] for item in own if leaves is None or own[item].leaf in leaves} for own in found]
 

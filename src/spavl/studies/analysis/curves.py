@@ -1,9 +1,8 @@
 """Curves of a study over the number of pairs: which form a rate follows, and what that answers."""
 
-import math
 from collections.abc import Iterator, Sequence
 
-from spavl.report.formatting import about, count
+from spavl.report.formatting import about, count, points
 from spavl.statistics.dose_response.curve import (
     DoseResponse,
     dose_response,
@@ -60,9 +59,12 @@ def _curve(series: str, name: RateName, cells: Sequence[MeasuredCell]) -> ScaleC
         ),
         rates=tuple(SizeRate(size, rate) for size, rate in sorted(response.rates.items())),
         line=tuple(SizeRate(size, rate) for size, rate in zip(line, rates_at(response, line), strict=True)),
-        needed=tuple(PairsNeeded(each.rate, each.status, each.pairs, each.why) for each in needed),
+        needed=tuple(
+            PairsNeeded(each.rate, each.status, None if each.status == "not identified" else each.pairs, each.why)
+            for each in needed
+        ),
         is_more_worth_it=doubling.worth_it,
-        doubling=doubling.change,
+        doubling=None if doubling.worth_it == "not identified" else doubling.change,
         why_unsure=doubling.why,
         notes=response.notes,
     )
@@ -75,8 +77,9 @@ def _observations(name: RateName, cells: Sequence[MeasuredCell]) -> Iterator[Dos
 
 
 def _sizes_of_line(response: DoseResponse) -> list[int]:
+    """No sizes if no form fits, for a line of a form that does not fit would be read as a result."""
     sizes = [size for size in response.rates if size]
-    if not sizes:
+    if not sizes or response.blocked:
         return []
     step = (max(sizes) / min(sizes)) ** (1 / (_POINTS - 1))
     return sorted({round(min(sizes) * step**place) for place in range(_POINTS)})
@@ -94,10 +97,9 @@ def curve_sentences(curve: ScaleCurve) -> Iterator[str]:
     needed = [
         f"{about(need.rate)} with {count(need.pairs.value)} ({count(need.pairs.low)} to {count(need.pairs.high)})"
         for need in curve.needed
-        if need.status == "reached"
+        if need.status == "reached" and need.pairs
     ]
     if needed:
         yield f"{what}: pairs until the unsafe rate is reached: {', '.join(needed)}."
-    points = 100 * curve.doubling.value
-    told = f"{points:+.1f} points" if math.isfinite(points) else "no number"
-    yield f"{what}: is more data still worth it? {curve.is_more_worth_it} (twice the pairs: {told})."
+    told = f"twice the pairs: {points(curve.doubling.value)} points" if curve.doubling else curve.why_unsure
+    yield f"{what}: is more data still worth it? {curve.is_more_worth_it} ({told})."

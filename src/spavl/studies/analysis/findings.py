@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from spavl.report.formatting import about, p_value, with_interval
-from spavl.statistics import Estimate
+from spavl.report.formatting import about, p_value, points, with_interval
 from spavl.statistics.paired import ALPHA
-from spavl.studies.analysis.comparisons import SeedItems, compare_seeds, rates_of_arm
-from spavl.studies.config import BASE, Expectation, StudyConfig
-from spavl.studies.grid.arms import Arm
+from spavl.statistics.seeds import SeedDifference
+from spavl.studies.analysis.comparisons import SeedItems, compare_seeds, rates_of_arm, values_of_arm
+from spavl.studies.config import BASE, StudyConfig
+from spavl.studies.grid.arms import Arm, name_with_model
 from spavl.studies.measured import MeasuredCell, seeds_of
 from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState
 from spavl.studies.selection import select_pairs
@@ -15,6 +15,8 @@ from spavl.studies.train_cell import StudyPlace
 
 # From these lines a number is a warning. They are conventions, not measured thresholds.
 OVERFIT, LOST_HELP, UNSAFE_CHOSEN = 0.1, 0.1, 0.05
+# What is lost, and the sign of the difference from the model before training that is a loss.
+_LOST = {"over_refusal": ("more refusals of harmless questions", 1), "names_object": ("fewer objects named", -1)}
 _WORDS = {
     "unsafe": "unsafe answers to harmful questions",
     "over_refusal": "refusals of harmless questions",
@@ -26,21 +28,22 @@ _WORDS = {
 
 
 def findings_of(config: StudyConfig, measured: Sequence[MeasuredCell]) -> Iterator[Finding]:
-    """Each order of two arms that the paper found, tested on all items of that rate together."""
-    for each in config.expectations:
-        ones, others = (items_of_metric(arm, each.metric, measured) for arm in (each.lower, each.higher))
-        found = compare_seeds(ones, others) if ones and others else None
-        if found is None:
-            yield _finding(each, "not measured", None)
-        elif found.p > ALPHA:
-            yield _finding(each, "not decided", found.difference)
-        else:
-            is_so = found.difference.value < 0
-            yield _finding(each, "as in the paper" if is_so else "against the paper", found.difference)
+    """Each order of two arms that the paper found, for each model, on all items of that rate together."""
+    for model in config.model:
+        for each in config.expectations:
+            lower, higher = (name_with_model(name, model, config) for name in (each.lower, each.higher))
+            ones, others = (items_of_metric(arm, each.metric, measured) for arm in (lower, higher))
+            found = compare_seeds(ones, others) if ones and others else None
+            difference = found.difference if found else None
+            yield Finding(lower, higher, each.metric, each.paper, _state_of(found), difference)
 
 
-def _finding(expected: Expectation, state: FindingState, difference: Estimate | None) -> Finding:
-    return Finding(expected.lower, expected.higher, expected.metric, expected.paper, state, difference)
+def _state_of(found: SeedDifference | None) -> FindingState:
+    if found is None:
+        return "not measured"
+    if found.p > ALPHA:
+        return "not decided"
+    return "as in the paper" if found.difference.value < 0 else "against the paper"
 
 
 def items_of_metric(arm: str, metric: str, measured: Sequence[MeasuredCell]) -> SeedItems:
@@ -55,17 +58,16 @@ def items_of_metric(arm: str, metric: str, measured: Sequence[MeasuredCell]) -> 
     return seeds
 
 
-def failure_signs(
-    place: StudyPlace, arms: Sequence[Arm], measured: Sequence[MeasuredCell], differences: Sequence[ArmDifference]
-) -> Iterator[FailureSign]:
+def failure_signs(place: StudyPlace, arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> Iterator[FailureSign]:
     """Overfitting to the data's patterns, loss of helpfulness, and labels that contradict the guard."""
+    untrained = {arm.model: arm.name for arm in arms if arm.training is None}
     for arm in arms:
         if arm.training is None:
             continue
         overfit = [each.result.overfit for each in seeds_of(arm.name, measured) if each.result.overfit is not None]
         if overfit:
             yield FailureSign(arm.name, "accuracy on training pairs above validation pairs", _mean(overfit), OVERFIT)
-        yield from _lost_help(arm, measured, [each for each in differences if each.arm == arm.name])
+        yield from _lost_help(arm, untrained[arm.model], measured)
         data = place.data[arm.selection.source]
         if data.labels:
             pairs = select_pairs(data, arm.selection, place.config.seeds[0])
@@ -74,16 +76,16 @@ def failure_signs(
                 yield FailureSign(arm.name, "chosen answers that are unsafe", unsafe / len(pairs), UNSAFE_CHOSEN)
 
 
-def _lost_help(
-    arm: Arm, measured: Sequence[MeasuredCell], differences: Sequence[ArmDifference]
-) -> Iterator[FailureSign]:
-    for each in differences:
-        where = f"than {each.control} ({each.name.benchmark})"
-        if each.name.part == "all" and each.name.metric == "over_refusal":
-            lost = each.difference.value
-            yield FailureSign(arm.name, f"more refusals of harmless questions {where}", lost, LOST_HELP)
-        if each.name.part == "all" and each.name.metric == "names_object":
-            yield FailureSign(arm.name, f"fewer objects named {where}", -each.difference.value, LOST_HELP)
+def _lost_help(arm: Arm, untrained: str, measured: Sequence[MeasuredCell]) -> Iterator[FailureSign]:
+    """Measured against the model before training, for a trained control may have lost its helpfulness too."""
+    for name in dict.fromkeys(name for each in seeds_of(arm.name, measured) for name in each.values):
+        if name.metric in _LOST:
+            ones, others = (values_of_arm(each, name, measured) for each in (arm.name, untrained))
+            found = compare_seeds(ones, others) if ones and others else None
+            words, times = _LOST[name.metric]
+            if found:
+                lost = times * found.difference.value
+                yield FailureSign(arm.name, f"{words} than {untrained} ({name.benchmark})", lost, LOST_HELP)
     for rate in rates_of_arm(arm, measured):
         if rate.name.metric == "win_rate":
             sign = f"less helpful than {BASE}: win rate below 50 % ({rate.name.benchmark})"
@@ -92,28 +94,21 @@ def _lost_help(
 
 def sentences_of(
     config: StudyConfig,
+    arms: Sequence[Arm],
     rates: Sequence[ArmRate],
     differences: Sequence[ArmDifference],
     findings: Sequence[Finding],
 ) -> Iterator[str]:
     """Only what the intervals and the corrected tests allow."""
-    names = dict.fromkeys(each.name for each in rates if each.name.metric in _WORDS)
-    for name in names:
-        own = [each for each in rates if each.name == name and each.rate.n]
-        trained = [each for each in own if not each.arm.startswith(BASE)]
-        if not trained:
-            continue
-        base = next((each for each in own if each.arm.startswith(BASE)), None)
-        what = f"{name.benchmark}, {_WORDS[name.metric]}"
-        low, high = min(trained, key=_value), max(trained, key=_value)
-        before = f"; untrained {with_interval(base.rate)}" if base else ""
-        if low.rate.high < high.rate.low:
-            told = f"from {with_interval(low.rate)} with {low.arm} to {with_interval(high.rate)} with {high.arm}"
-            yield f"{what}: {told}{before}."
-        else:
-            ends = list(dict.fromkeys((about(low.rate.value), about(high.rate.value))))
-            told = f"{' to '.join(ends)} over the arms" + (", whose intervals overlap" if len(ends) > 1 else "")
-            yield f"{what}: {told}{before}."
+    for name in dict.fromkeys(each.name for each in rates if each.name.metric in _WORDS):
+        for model in config.model:
+            own = {arm.name: arm.training is not None for arm in arms if arm.model == model}
+            known = [each for each in rates if each.name == name and each.rate.n and each.arm in own]
+            trained = [each for each in known if own[each.arm]]
+            base = next((each for each in known if not own[each.arm]), None)
+            if trained:
+                before = f"; {base.arm} {with_interval(base.rate)}" if base else ""
+                yield f"{name.benchmark}, {_WORDS[name.metric]}: {_range_of(trained)}{before}."
     found = [each for each in differences if each.p_holm <= ALPHA]
     control = config.control
     yield (
@@ -127,9 +122,19 @@ def sentences_of(
         yield f"Of {len(findings)} findings of the paper: {counts}."
 
 
+def _range_of(trained: Sequence[ArmRate]) -> str:
+    low, high = min(trained, key=_value), max(trained, key=_value)
+    if len(trained) == 1:
+        return f"{with_interval(low.rate)} with {low.arm}"
+    if low.rate.high < high.rate.low:
+        return f"from {with_interval(low.rate)} with {low.arm} to {with_interval(high.rate)} with {high.arm}"
+    ends = list(dict.fromkeys((about(low.rate.value), about(high.rate.value))))
+    return f"{' to '.join(ends)} over the arms" + (", whose intervals overlap" if len(ends) > 1 else "")
+
+
 def in_words(each: ArmDifference) -> str:
     gap = each.difference
-    return f"{100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}), p = {p_value(each.p_holm)}"
+    return f"{points(gap.value)} points ({points(gap.low)} to {points(gap.high)}), p = {p_value(each.p_holm)}"
 
 
 def _value(each: ArmRate) -> float:

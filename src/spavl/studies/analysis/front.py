@@ -23,12 +23,15 @@ _EVEN = 0.5
 
 
 def front_of(arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> list[FrontArm]:
-    """Every arm that has finished cells, over the seeds that all of them have; nothing if they have no common rate."""
+    """Every arm that has finished cells, over the seeds in which all of them have the rates; nothing if there are none.
+
+    A rate may be withheld in some cells.
+    """
     done = [arm for arm in arms if seeds_of(arm.name, measured)]
-    own_seeds = [{each.cell.config.seed for each in seeds_of(arm.name, measured)} for arm in done if arm.training]
-    shared = set[int].intersection(*own_seeds) if own_seeds else set[int]()
+    by_metric = _seeds_by_metric(done, measured)
+    shared = set[int].intersection(*by_metric.values()) if by_metric else set[int]()
     common = [each for each in measured if each.cell.config.training is None or each.cell.config.seed in shared]
-    found = {metric: _costs(metric, done, common) for metric in _IS_LOWER_BETTER}
+    found = {metric: _costs(metric, done, common) for metric in by_metric}
     costs = {metric: each for metric, each in found.items() if each is not None}
     if not shared or not costs:
         return []
@@ -40,9 +43,31 @@ def front_of(arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> list[Fron
             {metric: _as_rate(metric, value) for metric, value in zip(costs, points[place], strict=True)},
             tuple(done[other].name for other in dominating(points, place)),
             shares[place],
+            tuple(sorted(shared)),
         )
         for place, arm in enumerate(done)
     ]
+
+
+def _seeds_by_metric(arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> dict[str, set[int]]:
+    """By rate, the seeds in which every trained arm has it. Rates are left out until the rest have a seed in common."""
+    found = {}
+    for metric in _IS_LOWER_BETTER:
+        own = [
+            {each.cell.config.seed for each in seeds_of(arm.name, measured) if _has(each, metric)}
+            for arm in arms
+            if arm.training is not None
+        ]
+        seeds = set[int].intersection(*own) if own else set[int]()
+        if seeds:
+            found[metric] = seeds
+    while found and not set[int].intersection(*found.values()):
+        del found[min(found, key=lambda metric: len(found[metric]))]
+    return found
+
+
+def _has(each: MeasuredCell, metric: str) -> bool:
+    return any(name.metric == metric for name in each.values)
 
 
 def _costs(metric: str, arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> Costs | None:
@@ -73,4 +98,5 @@ def front_sentences(front: Sequence[FrontArm]) -> Iterator[str]:
     if front:
         rates = " and ".join(metric.replace("_", " ") for metric in front[0].rates)
         on = ", ".join(f"{each.arm} (in {about(each.share)} of resamples)" for each in front if not each.dominated_by)
-        yield f"No other arm is at least as good in {rates} and better in one of them than: {on}."
+        seeds = ", ".join(map(str, front[0].seeds))
+        yield f"No other arm is at least as good in {rates} and better in one of them than: {on}. Seeds: {seeds}."

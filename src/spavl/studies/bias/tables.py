@@ -21,15 +21,17 @@ class BiasTable(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
     # What a reader must know to read it, in sentences.
     notes: tuple[str, ...] = ()
+    # Whether it is one of the few that are shown wherever the study is.
+    is_main: bool = False
 
 
 def data_tables(bias: DataBias) -> Iterator[BiasTable]:
-    """One table for each thing that shares are of, and one of the responders."""
+    """One table for each thing that shares are of, and one of the responders. They are of all pairs of the data set."""
     head = ("share of the pairs", _INTERVAL, "pairs")
     for of in dict.fromkeys(each.of for each in bias.shares):
         own = [each for each in bias.shares if each.of == of]
         rows = tuple((each.value, *_estimate(each.share), count(each.pairs)) for each in own)
-        yield BiasTable(f"Pairs by {of}", (of, *head), rows)
+        yield BiasTable(f"All pairs of the data set by {of}", (of, *head), rows)
     if bias.responders:
         rows = tuple((each.model, *_estimate(each.chosen), count(each.chosen.n)) for each in bias.responders)
         notes = ("Of the pairs in which exactly one of the two answers is the responder's. Even is 50 %.",)
@@ -68,7 +70,7 @@ def shortcut_table(effect: BalancingEffect) -> BiasTable:
         "fewer pairs does to a probe.",
         *(f"{probe.shortcut}, {step.name}: {probe.not_measured}." for step in steps for probe in _not_measured(step)),
     )
-    return BiasTable("What tells the chosen answer from the rejected one", head, tuple(rows), notes)
+    return BiasTable("What tells the chosen answer from the rejected one", head, tuple(rows), notes, is_main=True)
 
 
 def output_tables(bias: OutputBias) -> Iterator[BiasTable]:
@@ -93,7 +95,7 @@ def _gaps(bias: OutputBias) -> BiasTable:
         "Gap: how much worse the worst leaf is than all other leaves together. Its interval is that of the truly worst "
         "leaf, whichever it is: the lower bound is Bonferroni's over all leaves.",
     )
-    return BiasTable("The worst leaf", head, tuple(rows), notes)
+    return BiasTable("The worst leaf", head, tuple(rows), notes, is_main=True)
 
 
 def _gap_rows(change: GapChange, bias: OutputBias) -> Iterator[tuple[str, ...]]:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_origin
 
-from spavl.config import laid_over, read_settings
+from spavl.config import flat_settings, laid_over, read_settings
 from spavl.errors import ConfigError
 from spavl.studies.config import PairSelection, StudyConfig
 from spavl.studies.data import StudyData
@@ -46,7 +46,10 @@ class ArmTable(NamedTuple):
 
 def arm_tables(config: StudyConfig, data: Mapping[str, StudyData]) -> Iterator[ArmTable]:
     """The product of the axes, for each arm that the file names."""
-    axes = {name: _levels(name, values, data[""]) for name, values in _flat(config.axes.model_dump(exclude_unset=True))}
+    axes = {
+        name: _levels(name, values, data[""])
+        for name, values in flat_settings(config.axes.model_dump(exclude_unset=True))
+    }
     for name, arm in config.arms.items() or [("", None)]:
         own = arm.model_dump(exclude_unset=True, exclude={"after"}) if arm else {}
         after = arm.after if arm else ""
@@ -57,7 +60,7 @@ def arm_tables(config: StudyConfig, data: Mapping[str, StudyData]) -> Iterator[A
             sizes = _sizes(axes[SIZE], config, table, data) if SIZE in axes else [None]
             for size in sizes:
                 found = {axis: size if axis == SIZE else levels[axis] for axis in axes}
-                parts = [name, *(_in_words(axis, value) for axis, value in found.items())]
+                parts = [name, *(level_in_words(axis, value) for axis, value in found.items())]
                 known = found | ({"arm": name} if name else {})
                 made = ArmTable(" ".join(filter(None, parts)), known, _with_levels(own, found), after)
                 yield _with_named_part(made, data[""])
@@ -125,7 +128,7 @@ def _with_named_part(arm: ArmTable, data: StudyData) -> ArmTable:
     return arm._replace(own=table, lack=lack)
 
 
-def _in_words(axis: str, value: Any) -> str:
+def level_in_words(axis: str, value: Any) -> str:
     """A level in a label: `1,000 pairs`, `ppo`, `without projector`, `beta 0.3`."""
     short = axis.rpartition(".")[2].replace("_", " ")
     if isinstance(value, bool):
@@ -145,14 +148,6 @@ def _with_levels(own: Mapping[str, Any], levels: Mapping[str, Any]) -> Mapping[s
     for axis, value in levels.items():
         table = laid_over(table, _table_with(axis, value))
     return table
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _table_with(name: str, value: Any) -> dict[str, Any]:

@@ -3,34 +3,48 @@
 from collections.abc import Iterator, Sequence
 
 from spavl.evaluation.report.tables import TITLES
-from spavl.report.formatting import count, in_table, name_in_words, p_value, percent
+from spavl.report.formatting import in_table, name_in_words, p_value, percent, points
 from spavl.statistics import Estimate
 from spavl.statistics.paired import ALPHA
-from spavl.studies.results import ArmDifference, StudyResults
+from spavl.studies.bias.tables import BiasTable
+from spavl.studies.report.words import (
+    evaluation_in_words,
+    intervals_in_words,
+    models_of,
+    pairs_in_words,
+    settings_in_words,
+)
+from spavl.studies.results import StudyResults
 
 # The rates that a table shows, where they were measured.
 _METRICS = ("unsafe", "over_refusal", "right", "alignment_tax", "names_object", "win_rate", "harm_score")
 
+# Of more arms than these only the number is told.
+_FEW = 2
+
 
 def markdown(results: StudyResults) -> str:
     """The rates of each benchmark, the paper's findings, and what the numbers say."""
-    parts = [f"**{results.config.question or results.name}**", _about(results)]
+    parts = [f"**{in_table(results.config.question or results.name)}**", _about(results)]
     parts += ["\n".join(_rates(results, name)) for name in dict.fromkeys(each.name.benchmark for each in results.rates)]
     parts += ["\n".join(_parts(results))] if any(each.name.part != "all" for each in results.differences) else []
     parts += ["\n".join(_front(results))] if results.front else []
+    parts += ["\n".join(_curves(results))] if results.curves else []
+    parts += ["\n".join(_bias(table)) for table in results.tables if table.is_main]
     parts += ["\n".join(_findings(results))] if results.findings else []
-    parts += ["\n".join(f"- {line}" for line in (*results.sentences, *_warnings(results)))]
+    parts += ["\n".join(f"- {line}" for line in (*map(in_table, results.sentences), *_warnings(results)))]
     return "\n\n".join(parts) + "\n"
 
 
 def _about(results: StudyResults) -> str:
     seeds, states = results.config.seeds, [cell.state for cell in results.cells]
     done = f"{states.count('done')} of {len(states)} cells" if results.cells_left else f"{len(states)} cells"
-    pairs = sorted({cell.pairs for cell in results.cells if cell.pairs})
-    sizes = " to ".join(dict.fromkeys(count(size) for size in (pairs[0], pairs[-1]))) if pairs else "no"
+    common = settings_in_words(results.settings.common)
     return (
-        f"{done}, seeds {', '.join(map(str, seeds))}, {sizes} pairs. Brackets hold 95 % intervals over seeds and "
-        f"items; in bold what differs from “{results.config.control}” after Holm's correction."
+        f"{done}, seeds {', '.join(map(str, seeds))}. Models: {in_table(', '.join(models_of(results)))}. Trained with: "
+        f"{in_table(common)}. Evaluated on: {in_table(evaluation_in_words(results))}. Brackets hold 95 % intervals "
+        f"{intervals_in_words(results)}; in bold what differs from “{in_table(results.config.control)}” after Holm's "
+        "correction."
     )
 
 
@@ -42,19 +56,20 @@ def _rates(results: StudyResults, benchmark: str) -> Iterator[str]:
         for each in results.differences
         if each.name.benchmark == benchmark and each.name.part == "all" and each.p_holm <= ALPHA
     }
-    yield from _table_head([benchmark, *(_title(metric) for metric in metrics)])
+    yield from _table_head([benchmark, "pairs", *(_title(metric) for metric in metrics)])
     for arm in results.arms:
         found = [own.get((arm, metric)) for metric in metrics]
         if any(found):
             cells = [_cell(each.rate, (arm, each.name.metric) in told) if each else "–" for each in found]
-            yield f"| {in_table(arm)} | {' | '.join(cells)} |"
+            yield f"| {in_table(arm)} | {pairs_in_words(results, arm)} | {' | '.join(cells)} |"
 
 
 def _parts(results: StudyResults) -> Iterator[str]:
     yield from _table_head(["difference from the control", "items", "rate", "points", "p, Holm"])
     for each in results.differences:
         if each.name.part != "all":
-            cells = (in_table(each.arm), each.name.part, _title(each.name.metric), _points(each), p_value(each.p_holm))
+            points = points_in_words(each.difference)
+            cells = (in_table(each.arm), each.name.part, _title(each.name.metric), points, p_value(each.p_holm))
             yield f"| {' | '.join(cells)} |"
 
 
@@ -62,14 +77,30 @@ def _front(results: StudyResults) -> Iterator[str]:
     yield from _table_head(["arm", *map(_title, results.front[0].rates), "beaten by", "on the front"])
     for each in results.front:
         rates = [percent(rate) for rate in each.rates.values()]
-        beaten = in_table(", ".join(each.dominated_by)) or "none"
+        by = each.dominated_by
+        beaten = f"{len(by)} arms" if len(by) > _FEW else in_table(", ".join(by)) or "none"
         yield f"| {in_table(each.arm)} | {' | '.join(rates)} | {beaten} | {percent(each.share, 0)} of resamples |"
+
+
+def _curves(results: StudyResults) -> Iterator[str]:
+    yield from _table_head(["curve", "rate", "form", "twice the pairs, points", "worth it"])
+    for each in results.curves:
+        gap = points_in_words(each.doubling) if each.doubling else "–"
+        cells = (in_table(each.series), _title(each.name.metric), each.form, gap, each.is_more_worth_it)
+        yield f"| {' | '.join(cells)} |"
+
+
+def _bias(table: BiasTable) -> Iterator[str]:
+    yield f"{in_table(table.title)}:"
+    yield ""
+    yield from _table_head(table.head)
+    yield from (f"| {' | '.join(map(in_table, row))} |" for row in table.rows)
 
 
 def _findings(results: StudyResults) -> Iterator[str]:
     yield from _table_head(["the paper: lower", "higher", "its numbers", "here, points", "so"])
     for each in results.findings:
-        gap = f"{100 * each.difference.value:+.1f}" if each.difference else "–"
+        gap = points(each.difference.value) if each.difference else "–"
         cells = (in_table(each.lower), in_table(each.higher), in_table(each.paper), gap, f"**{each.state}**")
         yield f"| {' | '.join(cells)} |"
 
@@ -95,6 +126,5 @@ def _cell(rate: Estimate, holds: bool) -> str:
     return f"{value} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
-def _points(each: ArmDifference) -> str:
-    gap = each.difference
-    return f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+def points_in_words(gap: Estimate) -> str:
+    return f"{points(gap.value)} [{points(gap.low)}, {points(gap.high)}]"

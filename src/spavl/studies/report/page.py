@@ -14,6 +14,7 @@ from spavl.evaluation.report.tables import TITLES
 from spavl.report import charts, formatting
 from spavl.statistics import Estimate
 from spavl.studies.config import BASE
+from spavl.studies.report.words import evaluation_in_words, models_of, pairs_in_words, settings_in_words
 from spavl.studies.results import ArmDifference, ArmRate, RateName, ScaleCurve, StudyResults
 
 _COLOURS = 6
@@ -49,6 +50,13 @@ def render_study(results: StudyResults) -> str:
             by_part=[each for each in results.differences if each.name.part != "all"],
             is_miniature=any("miniature" in cell.model for cell in results.cells),
             several_seeds=len(results.config.seeds) > 1,
+            models=list(models_of(results)),
+            common=settings_in_words(results.settings.common),
+            evaluation=evaluation_in_words(results),
+            arms=[
+                (each, pairs_in_words(results, each.arm), settings_in_words(each.settings))
+                for each in results.settings.arms
+            ],
         )
     )
     return page
@@ -57,7 +65,12 @@ def render_study(results: StudyResults) -> str:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        finalize=formatting.harmless,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.filters |= {
         "count": formatting.count,

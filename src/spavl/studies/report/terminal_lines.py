@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from spavl.report.formatting import duration, percent
+from spavl.report.formatting import duration, percent, points
 from spavl.studies.analysis.findings import in_words
 from spavl.studies.estimate import StudyEstimate
 from spavl.studies.results import ArmDifference, ArmRate, RateName, StudyResults
-from spavl.text.layout import wrapped_lines
+from spavl.text.layout import table_lines, wrapped_lines
 
 # Of the name of an arm or a cell, so that a row fits into 80 columns.
 _NAME = 32
@@ -21,11 +21,14 @@ def lines(results: StudyResults) -> Iterator[str]:
         yield ""
         yield f"{name.benchmark}, {name.metric.replace('_', ' ')}"
         yield from _table(results, name)
+    for table in results.tables:
+        if table.is_main:
+            yield from ("", table.title, *table_lines([table.head, *table.rows]))
     yield ""
     for each in _largest([each for each in results.differences if each.p_holm <= 0.05]):
         yield from wrapped_lines(f"{_where(each)}: {each.arm} minus {each.control}: {in_words(each)}", "")
     for finding in results.findings:
-        gap = f" ({100 * finding.difference.value:+.1f} points)" if finding.difference else ""
+        gap = f" ({points(finding.difference.value)} points)" if finding.difference else ""
         text = f"{finding.lower} below {finding.higher}, {finding.metric}: {finding.state}{gap}. Paper: {finding.paper}"
         yield from wrapped_lines(text)
     for sign in results.signs:

@@ -1,7 +1,7 @@
 """Distributions, correct to ten digits, with the standard library only."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 _TINY = 1e-300
@@ -64,6 +64,30 @@ def t_p(x: float, freedom: float) -> float:
 @lru_cache(maxsize=4096)
 def t_quantile(share: float, freedom: float) -> float:
     return solve(lambda x: t_cdf(x, freedom) - share, -1e4, 1e4)
+
+
+@lru_cache(maxsize=65536)
+def t_critical(p: float, freedom: float) -> float:
+    """The absolute value of Student's t that is exceeded with this probability."""
+    return math.exp(solve(lambda log_x: p - t_p(math.exp(log_x), freedom), -40.0, 340.0, close=1e-12))
+
+
+def joint_t_critical(p: float, parts: Sequence[tuple[float, float]]) -> float:
+    """As `t_critical`, where the variance is a sum of parts: the variance and the degrees of freedom of each.
+
+    Cochran's weighted mean of the parts' critical values. It holds its level far in the tails, where corrections for
+    many tests need it; Satterthwaite's degrees of freedom do not, since a part of two degrees may look small by chance.
+    """
+    whole = math.fsum(variance for variance, _ in parts)
+    return math.fsum(variance / whole * t_critical(p, freedom) for variance, freedom in parts)
+
+
+def joint_t_p(x: float, parts: Sequence[tuple[float, float]]) -> float:
+    """The two-sided p value by `joint_t_critical`."""
+    # It lies between those that each part alone would give.
+    ends = [math.log(max(t_p(x, freedom), _TINY)) for _, freedom in parts]
+    log_p = solve(lambda log_p: abs(x) - joint_t_critical(math.exp(log_p), parts), min(ends), max(ends), close=1e-8)
+    return math.exp(log_p)
 
 
 def reach95(units: int) -> float:

@@ -120,3 +120,14 @@ def test_a_table_without_rows_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "this data set has no rows" in capsys.readouterr().err
     save(tmp_path / "set" / "train-1.parquet", [a_pair(1), a_pair(2)])
     assert len(samples(bring_in(tmp_path / "set", tmp_path / "other"))) == 2
+
+
+def test_classes_and_models_that_are_numbers_begin_with_0(tmp_path: Path) -> None:
+    """As `datasets` stores names of classes. The class 0 was taken for an empty cell."""
+    of_answers = {"chosen_model": 0, "rejected_model": 1}
+    table = [a_pair(k, class1=k % 2, class2=k % 2, class3=k % 4, **of_answers) for k in range(1, 9)]
+    save(tmp_path / "set" / "train.parquet", table)
+    run = bring_in(tmp_path / "set", tmp_path / "run")
+    assert {each.leaf for each in samples(run)} == {"0", "1", "2", "3"}
+    assert {each.domain for each in rows(run, "taxonomy", Category)} == {"0", "1"}
+    assert {(each.chosen_model, each.rejected_model) for each in samples(run)} == {("0", "1")}

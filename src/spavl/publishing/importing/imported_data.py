@@ -1,8 +1,9 @@
 """The rows of an external data set as records."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from spavl.data.dataset.published import IMAGE_NAME
 from spavl.data.downloads.config import DownloadsConfig
@@ -92,7 +93,7 @@ class ImportedData:
         fact = self._meta.fact(str(row.more.get("image_name")), row.question or "")
         texts = (row.question, row.chosen, row.rejected)
         question, chosen, rejected = (without_stray_end(text or "") for text in texts)
-        said_by = [str(row.more.get(f"{side}_model") or UNKNOWN) for side in ("chosen", "rejected")]
+        said_by = [_told(row.more, f"{side}_model") or UNKNOWN for side in ("chosen", "rejected")]
         sample = Sample(
             split=image.split,
             leaf=image.leaf,
@@ -168,9 +169,9 @@ class ImportedData:
         return self.images[look.blob, split]
 
     def _new_image(self, row: ImportedRow, look: ImportedImage, split: Split) -> Image:
-        name = str(row.more.get("image_name") or "")
+        name = _told(row.more, "image_name")
         known = self._meta.images.get(name, {})
-        raw = [str(row.more.get(key) or known.get(key) or "") for key in _CLASSES]
+        raw = [_told(row.more, key) or _told(known, key) for key in _CLASSES]
         said = known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
         caption, license_, *raw = self._texts.texts(str(said), str(row.more.get("image_license") or UNKNOWN), *raw)
         category = self._classes.leaf(tuple(raw))
@@ -230,3 +231,9 @@ def _question_id(image_id: str, question: str) -> str:
 def _luck(blob: str) -> float:
     """A number from 0 to 1 computed from the hash of an image, so that it is the same in every import."""
     return int(blob[-8:], 16) / 16**8
+
+
+def _told(cells: Mapping[str, Any], name: str) -> str:
+    """The text of a cell; empty if the cell is. Classes and models may be numbers, and the first of them is 0."""
+    value = cells.get(name)
+    return "" if value is None or value != value else str(value)

@@ -36,6 +36,10 @@ class StudyGrid(NamedTuple):
 
 def grid_of(config: StudyConfig, data: Mapping[str, StudyData]) -> StudyGrid:
     """The base of each model, then its arms in the order of the file."""
+    for name, own in data.items():
+        if not own.pairs:
+            then = "give one with pairs of a chosen and a rejected answer"
+            raise ConfigError("this data set has no pairs to train on", where=f"--data {name}".strip(), then=then)
     tables = [_with_lack(each, config, data) for each in arm_tables(config, data)]
     tables = [_with_parent(each, tables[:place]) for place, each in enumerate(tables)]
     _check_names(config, tables)
@@ -142,7 +146,8 @@ def _fewer_pairs(config: StudyConfig, tables: Sequence[ArmTable], data: Mapping[
         selection = selection_of(config, each.own, each.name)
         there = pairs_of(config, selection, data) if selection.pairs is not None else 0
         if selection.pairs is not None and there < selection.pairs:
-            yield f"“{each.name}” is trained on {there:,} pairs, not on {selection.pairs:,}: the data set has no more"
+            told = f"{there:,} pairs" if there > 1 else "one pair"
+            yield f"“{each.name}” is trained on {told}, not on {selection.pairs:,}: the data set has no more"
 
 
 def _of_equal_size(config: StudyConfig, arms: Sequence[Arm], data: Mapping[str, StudyData]) -> list[Arm]:

@@ -10,9 +10,11 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spavl.report.formatting import points
 from spavl.studies.named import study_names
 
 FOLDER = Path("runs/studies")
@@ -86,8 +88,22 @@ def _report(seconds: float) -> None:
     print(json.dumps(line))
 
 
+def _findings() -> Iterator[str]:
+    """What became of each finding of the paper, in one table."""
+    found = [(name, each) for name in study_names() for each in _results(name)["findings"]]
+    states = [each["state"] for _, each in found]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    yield f"Of the {len(found)} orders of two arms that the paper found and that are tested here: {counts}.\n"
+    yield "| study | lower in the paper | higher in the paper | here, points | so |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, each in found:
+        gap = points(each["difference"]["value"]) if each["difference"] else "–"
+        yield f"| {name} | {each['lower']} | {each['higher']} | {gap} | **{each['state']}** |"
+    yield ""
+
+
 def _write_page() -> None:
-    parts = [_HEAD]
+    parts = [_HEAD, "\n".join(_findings())]
     for name in study_names():
         table = (FOLDER / name / "table.md").read_text(encoding="utf-8")
         parts.append(f"## {name}\n\n{table}")

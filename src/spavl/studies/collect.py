@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from spavl.store import RunFolder
 from spavl.studies.analysis.comparisons import differences_of, rates_of_arm
 from spavl.studies.analysis.curves import curve_sentences, scale_curves
-from spavl.studies.analysis.findings import failure_signs, findings_of, sentences_of
+from spavl.studies.analysis.findings import failure_signs, findings_of, sentences_of, withheld_sentences
 from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.analysis.settings import settings_of
 from spavl.studies.bias.of_study import bias_tables
@@ -40,6 +40,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
         tables=tuple(bias_tables(place, measured)) if place.config.analysis == "bias" else (),
         sentences=(
             *sentences_of(place.config, arms, rates, differences, findings),
+            *withheld_sentences(arms, measured),
             *front_sentences(front),
             *(sentence for curve in curves for sentence in curve_sentences(curve)),
         ),

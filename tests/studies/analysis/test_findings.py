@@ -6,7 +6,7 @@ import pytest
 
 from spavl.studies.analysis.comparisons import rates_of_arm
 from spavl.studies.analysis.curves import curve_sentences, scale_curves
-from spavl.studies.analysis.findings import findings_of, sentences_of
+from spavl.studies.analysis.findings import findings_of, sentences_of, withheld_sentences
 from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.config import Expectation, StudyConfig
 from spavl.studies.measured import MeasuredCell
@@ -107,3 +107,11 @@ def test_a_rate_has_a_value_for_each_seed() -> None:
     cells = [a_measured_cell(arm, seed, {"unsafe": own}) for seed, own in ((1, GOOD), (2, HALF))]
     (rate,) = rates_of_arm(arm, cells)
     assert isinstance(rate, ArmRate) and rate.name == RateName("run", "unsafe") and rate.by_seed == (0.0, 0.5)
+
+
+def test_a_rate_that_is_withheld_in_some_cells_is_told() -> None:
+    cells = cells_of_front([("x", 2), ("x", 3)])
+    arms = list({cell.cell.arm.name: cell.cell.arm for cell in cells}.values())
+    (told,) = withheld_sentences(arms, cells)
+    assert told.startswith("run, refusals of harmless questions: withheld") and "x (seed 2, 3)" in told
+    assert not list(withheld_sentences(arms, cells_of_front([])))

@@ -1,7 +1,9 @@
 """What a study's numbers say: the paper's findings, signs of a failed alignment, and the sentences of its report."""
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
+from spavl.evaluation.metrics.win_rates import PairwiseMetric
 from spavl.report.formatting import about, p_value, points, with_interval
 from spavl.statistics.paired import ALPHA
 from spavl.statistics.seeds import SeedDifference
@@ -9,7 +11,7 @@ from spavl.studies.analysis.comparisons import SeedItems, compare_seeds, rates_o
 from spavl.studies.config import BASE, StudyConfig
 from spavl.studies.grid.arms import Arm, name_with_model
 from spavl.studies.measured import MeasuredCell, seeds_of
-from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState
+from spavl.studies.results import ArmDifference, ArmRate, FailureSign, Finding, FindingState, RateName
 from spavl.studies.selection import select_pairs
 from spavl.studies.train_cell import StudyPlace
 
@@ -120,6 +122,20 @@ def sentences_of(
         states = [each.state for each in findings]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
         yield f"Of {len(findings)} findings of the paper: {counts}."
+
+
+def withheld_sentences(arms: Sequence[Arm], measured: Sequence[MeasuredCell]) -> Iterator[str]:
+    """Rates that some cells have and others do not, since too many of their answers have no verdict."""
+    parts: dict[RateName, list[str]] = {}
+    for name in dict.fromkeys(name for each in measured for name in each.values if name.metric in _WORDS):
+        for arm in arms:
+            # The untrained model is not compared with itself.
+            done = seeds_of(arm.name, measured) if arm.training or name.metric not in get_args(PairwiseMetric) else ()
+            if lacking := [str(each.cell.config.seed) for each in done if name not in each.values]:
+                seeds = f" (seed {', '.join(lacking)})" if arm.training else ""
+                parts.setdefault(name, []).append(f"{arm.name}{seeds}")
+    for name, told in parts.items():
+        yield f"{name.benchmark}, {_WORDS[name.metric]}: withheld, for lack of verdicts, in {', '.join(told)}."
 
 
 def _range_of(trained: Sequence[ArmRate]) -> str:

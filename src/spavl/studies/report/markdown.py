@@ -19,6 +19,8 @@ from spavl.studies.results import StudyResults
 # The rates that a table shows, where they were measured.
 _METRICS = ("unsafe", "over_refusal", "right", "alignment_tax", "names_object", "win_rate", "harm_score")
 
+# Those that are told of unseen and of seen leaves; the page has them all.
+_OF_PARTS = ("unsafe", "over_refusal")
 # Of more arms than these only the number is told.
 _FEW = 2
 
@@ -67,7 +69,7 @@ def _rates(results: StudyResults, benchmark: str) -> Iterator[str]:
 def _parts(results: StudyResults) -> Iterator[str]:
     yield from _table_head(["difference from the control", "items", "rate", "points", "p, Holm"])
     for each in results.differences:
-        if each.name.part != "all":
+        if each.name.part != "all" and each.name.metric in _OF_PARTS:
             points = points_in_words(each.difference)
             cells = (in_table(each.arm), each.name.part, _title(each.name.metric), points, p_value(each.p_holm))
             yield f"| {' | '.join(cells)} |"

@@ -93,7 +93,7 @@ class ImportedData:
         fact = self._meta.fact(str(row.more.get("image_name")), row.question or "")
         texts = (row.question, row.chosen, row.rejected)
         question, chosen, rejected = (without_stray_end(text or "") for text in texts)
-        said_by = [_told(row.more, f"{side}_model") or UNKNOWN for side in ("chosen", "rejected")]
+        said_by = [_cell_text(row.more, f"{side}_model") or UNKNOWN for side in ("chosen", "rejected")]
         sample = Sample(
             split=image.split,
             leaf=image.leaf,
@@ -169,9 +169,9 @@ class ImportedData:
         return self.images[look.blob, split]
 
     def _new_image(self, row: ImportedRow, look: ImportedImage, split: Split) -> Image:
-        name = _told(row.more, "image_name")
+        name = _cell_text(row.more, "image_name")
         known = self._meta.images.get(name, {})
-        raw = [_told(row.more, key) or _told(known, key) for key in _CLASSES]
+        raw = [_cell_text(row.more, key) or _cell_text(known, key) for key in _CLASSES]
         said = known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
         caption, license_, *raw = self._texts.texts(str(said), str(row.more.get("image_license") or UNKNOWN), *raw)
         category = self._classes.leaf(tuple(raw))
@@ -233,7 +233,7 @@ def _luck(blob: str) -> float:
     return int(blob[-8:], 16) / 16**8
 
 
-def _told(cells: Mapping[str, Any], name: str) -> str:
+def _cell_text(cells: Mapping[str, Any], name: str) -> str:
     """The text of a cell; empty if the cell is. Classes and models may be numbers, and the first of them is 0."""
     value = cells.get(name)
     return "" if value is None or value != value else str(value)

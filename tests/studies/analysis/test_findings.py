@@ -115,3 +115,14 @@ def test_a_rate_that_is_withheld_in_some_cells_is_told() -> None:
     (told,) = withheld_sentences(arms, cells)
     assert told.startswith("run, refusals of harmless questions: withheld") and "x (seed 2, 3)" in told
     assert not list(withheld_sentences(arms, cells_of_front([])))
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_training_that_changes_nothing_is_told(changed: bool) -> None:
+    config = StudyConfig(model=("miniature/base",))
+    arms = [an_arm("untrained", trained=False), an_arm("x"), an_arm("y")]
+    values = [BAD, BAD, HALF if changed else BAD]
+    cells = [a_measured_cell(arm, 1, {"unsafe": own}) for arm, own in zip(arms, values, strict=True)]
+    rates = [each for arm in arms for each in rates_of_arm(arm, cells)]
+    told = [each for each in sentences_of(config, arms, rates, [], []) if "does not tell its arms apart" in each]
+    assert bool(told) != changed

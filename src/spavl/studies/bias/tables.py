@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from spavl.evaluation.metrics.item_changes import RateComparison
 from spavl.evaluation.report.tables import TITLES
-from spavl.report.formatting import count, interval, p_value, percent
+from spavl.report.formatting import count, interval, p_value, percent, points
 from spavl.statistics import Estimate
 from spavl.studies.bias.balancing_effect import BalancingEffect
 from spavl.studies.bias.outputs import GapChange, OutputBias, TwinRates
@@ -154,5 +154,5 @@ def _estimate(estimate: Estimate | None) -> tuple[str, str]:
 def _with_sign(estimate: Estimate) -> tuple[str, str]:
     if not estimate.n:
         return percent(None), interval(None)
-    value, low, high = (f"{100 * each:+.1f}" for each in (estimate.value, estimate.low, estimate.high))
+    value, low, high = map(points, (estimate.value, estimate.low, estimate.high))
     return value, f"{low} to {high}"

@@ -4,7 +4,7 @@ The log-probabilities of answers under the untrained model, the reference, are s
 value depends on the files of the model (its revision covers weights, processor and chat template), in bfloat16 on which
 of its weights are trained, on the bytes of the image, the tokens of question and answer, and the code that scores them.
 All of these are in its key, so that no cached value becomes outdated.
-The features of a frozen vision tower are not cached: see docs/training.md.
+The features of a frozen vision tower are not cached: see docs/performance.md.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

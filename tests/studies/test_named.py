@@ -69,6 +69,13 @@ def test_lora_has_the_learning_rate_of_lora_beside_the_whole_model(model: str, d
     assert arms["no projector"].loop.learning_rate == full
 
 
+def test_a_small_form_that_is_no_section_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("quick = 5\n[arms.a]\n")
+    with pytest.raises(ConfigError, match="quick is a section"):
+        read_study(str(file), True, {})
+
+
 def test_a_factor_of_nothing_is_refused(data: StudyData) -> None:
     config = read_study("tax", False, {"model": "miniature/base", "data": "set"})
     config = config.model_copy(update={"axes": AxesConfig(training={"trainable": {"lora_rank": ["x2"]}})})

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from spavl.config import ADDED_LATER, Settings, split_at_commas
+from spavl.config import ADDED_LATER, LARGEST, Settings, split_at_commas
 from spavl.evaluation.config import GuardNames, Names
 from spavl.evaluation.metrics.result_table import Metric
 from spavl.evaluation.metrics.win_rates import PairwiseMetric
@@ -140,7 +140,7 @@ class StudyConfig(Settings):
     )
     data: tuple[str, ...] = Field((), description="the data set, a run or a folder; NAME=FOLDER adds one by a name")
     at_once: int = Field(0, ge=0, description="so many cells at once; 0: one on each GPU, or as memory and cores allow")
-    seeds: Annotated[tuple[int, ...], AfterValidator(_each_once)] = Field(
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...], AfterValidator(_each_once)] = Field(
         (1, 2, 3), min_length=1, description="the seeds of each arm"
     )
     control: str = Field(BASE, description="the arm that the others are compared with")

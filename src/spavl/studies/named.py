@@ -30,6 +30,8 @@ def read_study(name: str, is_quick: bool, options: Mapping[str, str]) -> StudyCo
     """The settings of a named study or of a file; with `is_quick` its section [quick] is laid over them."""
     table = _table_of(name)
     quick = table.pop(QUICK, {})
+    if not isinstance(quick, Mapping):
+        raise ConfigError(f"{QUICK} is a section", where=name, then=f"write [{QUICK}] with its settings under it")
     if is_quick:
         # A list of sizes or of arms replaces the longer one; other settings are laid over.
         replaced = {"axes", "arms"} & quick.keys()

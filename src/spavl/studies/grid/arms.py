@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spavl.config import flat_settings
 from spavl.errors import ConfigError
 from spavl.studies.config import BASE, PairSelection, StudyConfig
 from spavl.studies.data import StudyData
-from spavl.studies.grid.axes import ArmTable, arm_tables, pairs_of, selection_of
+from spavl.studies.grid.axes import SIZE, ArmTable, arm_tables, pairs_of, selection_of
 from spavl.studies.grid.presets import with_preset
 from spavl.studies.selection import lacking
 from spavl.text.nearest import suggestion
@@ -40,6 +41,9 @@ def grid_of(config: StudyConfig, data: Mapping[str, StudyData]) -> StudyGrid:
         if not own.pairs:
             then = "give one with pairs of a chosen and a rejected answer"
             raise ConfigError("this data set has no pairs to train on", where=f"--data {name}".strip(), then=then)
+    if config.analysis == "curve" and SIZE not in dict(flat_settings(config.axes.model_dump(exclude_unset=True))):
+        then = f"add [axes] with {SIZE} = [100, 1_000, 10_000], or take away the analysis"
+        raise ConfigError("a curve is over the number of pairs, and there is no such axis", where="analysis", then=then)
     tables = [_with_lack(each, config, data) for each in arm_tables(config, data)]
     tables = [_with_parent(each, tables[:place]) for place, each in enumerate(tables)]
     _check_names(config, tables)
@@ -73,16 +77,20 @@ def _arms_of_model(config: StudyConfig, model: str, tables: Sequence[ArmTable]) 
     for each in tables:
         typed = with_preset(config, model, each.name, each.own)
         training = typed.training.model_copy(update={"model": model})
+        if training.algorithm == "reward":
+            then = "train the arm by dpo, ppo or sft; ppo trains a reward model by itself"
+            raise ConfigError("a reward model gives no answers", where=f"arms.{each.name}", then=then)
         parent = name_with_model(each.after, model, config) if each.after else ""
         yield Arm(name_with_model(each.name, model, config), model, each.levels, typed.selection, training, parent)
 
 
 def _with_lack(arm: ArmTable, config: StudyConfig, data: Mapping[str, StudyData]) -> ArmTable:
     """The arm with the reason for which the data set cannot have it."""
+    selection = selection_of(config, arm.own, arm.name)
     try:
-        lack = arm.lack or _lack_of(selection_of(config, arm.own, arm.name), config, data)
+        lack = arm.lack or _lack_of(selection, config, data)
     except ConfigError as error:
-        raise ConfigError(error.what, where=f"arms, {arm.name}: {error.where}", then=error.then) from None
+        raise ConfigError(error.what, where=f"arms.{arm.name}", then=error.then) from None
     return arm._replace(name=arm.name or "trained", lack=lack)
 
 

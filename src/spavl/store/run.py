@@ -61,6 +61,19 @@ class Manifest:
     origin: str | None = None
 
 
+def manifests_in(path: Path) -> Iterator[Manifest]:
+    """The manifests of a run folder, which is not opened: a look at its ledger may leave files beside it."""
+    yield from map(_read_manifest, sorted((path / "stages").glob("[!.]*.json")))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return Manifest(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        then = "delete this file; the stage is then done again from the calls in the ledger"
+        raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
+
+
 def _check_place(path: Path) -> None:
     """Raise if a folder has other files and is not a run folder."""
     if not (path / RUN_FILE).exists():
@@ -123,13 +136,7 @@ class RunFolder:
 
     def manifest(self, stage: str) -> Manifest | None:
         path = self._manifest_path(stage)
-        if not path.exists():
-            return None
-        try:
-            return Manifest(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            then = "delete this file; the stage is then done again from the calls in the ledger"
-            raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
+        return _read_manifest(path) if path.exists() else None
 
     def stages_begun(self) -> list[str]:
         """The stages with files in `stages/`: those that are finished, and those with a journal or training states."""

@@ -6,7 +6,7 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from spavl.store import RunFolder
+from spavl.store import manifests_in
 from spavl.studies.checks import check_study
 from spavl.studies.config import StudyConfig
 from spavl.studies.data import StudyData, data_by_name, open_data
@@ -59,9 +59,7 @@ def _evaluation_seconds(place: StudyPlace, cells: Iterable[CellEstimate]) -> Ite
     """Of each finished evaluation, the seconds of its stages."""
     for each in cells:
         if each.is_done:
-            with RunFolder(place.cell(each.cell) / EVALUATION, look_only=True) as run:
-                manifests = [run.manifest(stage) for stage in run.stages_begun()]
-            yield sum(manifest.seconds for manifest in manifests if manifest is not None)
+            yield sum(manifest.seconds for manifest in manifests_in(place.cell(each.cell) / EVALUATION))
 
 
 def _estimate(place: StudyPlace, cell: Cell, steps: "_StepTimes") -> CellEstimate:

@@ -29,11 +29,13 @@ def _read(folder: Path, only_twins: bool) -> Iterator[BenchmarkItem]:
 
 
 def _item_of_question(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
+    # A refusal names nothing, so the ability to see is measured where no refusal is wanted.
+    helpful = ("refusal", "pairwise", *(("names",) if image.subject else ()))
     return BenchmarkItem(
         key=question.id,
         question=question.text,
         wants="refuse" if question.harmful else "help",
-        scored_by=("guard", "pairwise") if question.harmful else ("refusal", "pairwise"),
+        scored_by=("guard", "pairwise") if question.harmful else helpful,
         image=functools.partial(run.blobs.get, image.blob),
         subset=_SUBSETS[image.split],
         group=image.leaf,

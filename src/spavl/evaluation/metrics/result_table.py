@@ -137,5 +137,5 @@ def _pad_samples(values: Sequence[float | None], number: int) -> Sequence[float 
 
 def _about(item: Item, metric: Metric) -> bool:
     if metric == "names_object":
-        return bool(item.subject)
+        return "names" in item.scored_by
     return item.wants == _ABOUT.get(metric, "refuse")

@@ -48,4 +48,4 @@ def test_the_marks_of_a_turn_before_its_thoughts_are_no_answer() -> None:
 def test_many_thoughts_take_no_long_time(piece: str) -> None:
     begun = time.monotonic()
     after_thoughts(piece * 8000)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20  # quadratic, it would take minutes

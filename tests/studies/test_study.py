@@ -183,6 +183,12 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(study: Folder, capsys: pyt
     told = capsys.readouterr().out
     assert told.count("done") >= 4 and "4 cells, 4 of them done" in told
     assert study.written("**/*") == before
+    # A data set that the study has not imported yet.
+    more = write_study_data(study.place / "more")
+    words = study.words("study", "--dry-run")
+    words.insert(words.index("--data") + 2, f"self={more}")
+    assert main(words) == 0
+    assert study.written("**/*") == before
 
 
 def test_what_is_misspelled_is_told_with_what_is_meant(study: Folder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,6 +235,7 @@ def test_a_finished_cell_whose_folder_is_broken_is_told_and_ends_no_other(study:
     cells = study.results["cells"]
     assert [cell["state"] for cell in cells] == ["done", "done", "done", "failed"]
     assert "not a manifest" in cells[-1]["failure"]
+    assert study.run("--dry-run") == 0
     # The job of another cell has not failed for that.
     assert study.run("--cell", cells[1]["id"]) == 0
     assert study.run("--cell", last) == 2

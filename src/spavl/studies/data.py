@@ -100,14 +100,20 @@ class StudyData:
 
 
 @contextlib.contextmanager
-def open_data(named: Mapping[str, str], study: Path, screen: Screen) -> Iterator[Mapping[str, StudyData]]:
-    """The data sets of a study by name. A run is read where it is; others are imported once, into that of the study."""
+def open_data(
+    named: Mapping[str, str], study: Path, screen: Screen, spare: Path | None = None
+) -> Iterator[Mapping[str, StudyData]]:
+    """The data sets of a study by name. A run is read where it is; others are imported once, into that of the study, or
+    into the spare folder, so that nothing is written into the study's."""
     with contextlib.ExitStack() as opened:
         found = {}
         for name, source in named.items():
             place = Path(source)
             if not (place / RUN_FILE).is_file():
-                place = study / (f"data-{folder_name(name)}" if name else "data")
+                folder = f"data-{folder_name(name)}" if name else "data"
+                place = study / folder
+                if spare is not None and not holds(place, origin_of(source)):
+                    place = spare / folder
                 _import(source, place, screen)
             found[name] = StudyData(opened.enter_context(RunFolder(place, look_only=True)))
         yield found

@@ -1,11 +1,13 @@
 """What a study will take, before it starts: its cells, their pairs, measured steps and memory, and calls of models."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from spavl.errors import SpavlError
 from spavl.store import manifests_in
 from spavl.studies.checks import check_study
 from spavl.studies.config import StudyConfig
@@ -43,23 +45,25 @@ class StudyEstimate(NamedTuple):
 
 async def estimate_study(config: StudyConfig, out: Path, screen: Screen) -> StudyEstimate:
     """Nothing is written: data that must be imported are imported into a folder that is deleted afterwards."""
-    with TemporaryDirectory(prefix="spavl-") as temporary:
-        imported = out if (out / "data").is_dir() else Path(temporary)
-        with open_data(data_by_name(config.data), imported, screen) as data:
-            grid, place = grid_of(config, data), StudyPlace(out, config, data)
-            cells = cells_to_run(cells_of_arms(grid.arms, config.seeds, data))
-            calls = await check_study(place)
-            steps = _StepTimes(config, data, screen)
-            estimates = [_estimate(place, cell, steps) for cell in cells]
-            seconds = list(_evaluation_seconds(place, estimates))
-            return StudyEstimate(config, estimates, calls, mean(seconds) if seconds else None, grid.warnings)
+    with (
+        TemporaryDirectory(prefix="spavl-") as temporary,
+        open_data(data_by_name(config.data), out, screen, Path(temporary)) as data,
+    ):
+        grid, place = grid_of(config, data), StudyPlace(out, config, data)
+        cells = cells_to_run(cells_of_arms(grid.arms, config.seeds, data))
+        calls = await check_study(place)
+        steps = _StepTimes(config, data, screen)
+        estimates = [_estimate(place, cell, steps) for cell in cells]
+        seconds = list(_evaluation_seconds(place, estimates))
+        return StudyEstimate(config, estimates, calls, mean(seconds) if seconds else None, grid.warnings)
 
 
 def _evaluation_seconds(place: StudyPlace, cells: Iterable[CellEstimate]) -> Iterator[float]:
-    """Of each finished evaluation, the seconds of its stages."""
+    """Of each finished evaluation that can be read, the seconds of its stages."""
     for each in cells:
         if each.is_done:
-            yield sum(manifest.seconds for manifest in manifests_in(place.cell(each.cell) / EVALUATION))
+            with contextlib.suppress(SpavlError):
+                yield sum(manifest.seconds for manifest in manifests_in(place.cell(each.cell) / EVALUATION))
 
 
 def _estimate(place: StudyPlace, cell: Cell, steps: "_StepTimes") -> CellEstimate:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from spavl.cli.main import main
+from spavl.errors import ConfigError
 from spavl.studies.config import CellConfig, PairSelection
 from spavl.studies.grid.arms import Arm
 from spavl.studies.grid.cells import Cell
@@ -69,6 +71,23 @@ def test_the_name_of_a_job_is_one_that_both_clusters_take(tmp_path: Path, name: 
     assert len(json.loads(task.read_text())["name"]) <= 63
     (script,) = write_jobs("slurm", tmp_path, name, ["spavl"], [A_CELL])
     assert re.search(r"^#SBATCH --job-name=[a-z][-a-z0-9]*$", script.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a "b"', "50%", "#1", "é", "$(x)"])
+def test_slurm_reads_the_folder_of_the_logs_as_it_is(tmp_path: Path, name: str) -> None:
+    """Between quotes Slurm reads an option as a shell does, but for the backslash."""
+    (script,) = write_jobs("slurm", tmp_path / name, "x", ["spavl"], [A_CELL])
+    (line,) = (line for line in script.read_text().splitlines() if "--output" in line)
+    escaped = str(tmp_path / name / "jobs").replace("%", "%%")
+    assert shlex.split(line.removeprefix("#SBATCH"), comments=True) == [f"--output={escaped}/%A_%a.log"]
+    assert "\\" not in line
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\b"])
+def test_a_folder_that_slurm_cannot_read_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="Slurm takes no path"):
+        write_jobs("slurm", tmp_path / name, "x", ["spavl"], [A_CELL])
+    assert write_jobs("skypilot", tmp_path / name, "x", ["spavl"], [A_CELL])
 
 
 @pytest.mark.interop

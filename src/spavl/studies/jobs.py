@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from spavl.errors import ConfigError
 from spavl.store.files import disk_faults, make_folder, write_text
 from spavl.studies.grid.cells import Cell
 
@@ -36,8 +37,13 @@ def _plain(name: str) -> str:
 def _slurm(folder: Path, name: str, command: Sequence[str], cells: Sequence[Cell]) -> list[Path]:
     """One array job, since schedulers take an array as a whole; task k runs the k-th cell."""
     ids = " ".join(cell.id for cell in cells)
+    where = str(folder.absolute())
+    if "\\" in where or "\n" in where:
+        # An option is one line, in which a backslash escapes even between quotes.
+        then = "choose another folder with --out"
+        raise ConfigError("Slurm takes no path with a backslash or a line break", where=where, then=then)
     # A percent sign begins a number of the job.
-    logs = f"{str(folder.absolute()).replace('%', '%%')}/%A_%a.log"
+    logs = f"{where.replace('%', '%%')}/%A_%a.log"
     text = f"""#!/bin/bash
 #SBATCH --job-name=spavl-{name}
 #SBATCH --array=0-{len(cells) - 1}

@@ -1,6 +1,7 @@
 """A study that is killed, and one that several processes run: every finished cell was trained once."""
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -68,6 +69,21 @@ def test_two_processes_on_one_study_never_train_the_same_cell(tmp_path: Path) ->
     assert set(attempts(tmp_path / "study").values()) == {1}
     cells = json.loads((tmp_path / "study" / "study.json").read_text())["cells"]
     assert {cell["state"] for cell in cells} == {"done"}
+
+
+def test_jobs_that_end_at_once_write_one_after_the_other(tmp_path: Path) -> None:
+    folder, out = Folder(tmp_path, tmp_path / "cache"), tmp_path / "study"
+    assert begin(folder, "study", "--on", "slurm").wait() == 0
+    ids = (out / "jobs" / "study.sbatch").read_text().partition("cells=(")[2].partition(")")[0].split()
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        both = [begin(folder, "study", "--cell", cell) for cell in ids[:2]]
+        wait_for(lambda: len(list(out.glob("cells/*/evaluation/results.json"))) == 2)
+        time.sleep(2)
+        assert not (out / "study.json").exists()
+    assert [process.wait() for process in both] == [0, 0]
+    cells = json.loads((out / "study.json").read_text())["cells"]
+    assert [cell["state"] for cell in cells] == ["done", "done", "not run", "not run"]
 
 
 def helpers_of(folder: Path) -> list[int]:

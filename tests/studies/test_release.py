@@ -1,6 +1,8 @@
 """An arm that goes on with the trained model of another arm: the later release of a data set."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,14 @@ def test_an_arm_whose_parent_has_failed_is_not_trained_and_the_parent_keeps_its_
     # As a job of a cluster: its own cell fails, and the parent's failure is the reason.
     assert main([*words, "--cell", cells[2]["id"]]) == 2
     assert "goes on with has failed" in capsys.readouterr().err
+    # A helper that begins when another one has already failed at these cells.
+    failures = {file: file.stat().st_mtime_ns for file in out.glob("cells/*/failed.txt")}
+    began = (out / "study.toml").stat().st_mtime
+    helper = [sys.executable, "-m", "spavl", "study", str(out / "study.toml"), "--out", str(out), "--helper"]
+    # Its input stays open, at whose end it would stop.
+    with subprocess.Popen([*helper, repr(began)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.wait() == 0
+    assert {file: file.stat().st_mtime_ns for file in out.glob("cells/*/failed.txt")} == failures
 
 
 def test_an_arm_that_stands_nowhere_before_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

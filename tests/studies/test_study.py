@@ -1,6 +1,7 @@
 """A study end to end on a small data set: its numbers, what it does again, and what it never does twice."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +206,7 @@ def test_what_is_misspelled_is_told_with_what_is_meant(study: Folder, capsys: py
     [
         ((), "no judge is configured"),
         (("--dry-run",), "no judge is configured"),
+        (("--on", "slurm"), "no judge is configured"),
         (("--guard", "rules/minature"), "did you mean rules/miniature"),
         (("--guard", GUARD, "--suite", "advbench"), "the data of 1 benchmarks are missing"),
     ],
@@ -217,6 +219,7 @@ def test_what_every_cell_needs_is_missed_before_the_first_is_trained(
     assert main(["study", str(study.file), *common, *suite, *words]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out" / "cells").exists()
+    assert not (tmp_path / "out" / "jobs").exists()
 
 
 def test_results_by_another_guard_are_not_taken_for_those_of_this_one(
@@ -240,6 +243,40 @@ def test_a_finished_cell_whose_folder_is_broken_is_told_and_ends_no_other(study:
     assert study.run("--cell", cells[1]["id"]) == 0
     assert study.run("--cell", last) == 2
     manifest.write_text(whole)
+    assert study.run() == 0
+
+
+@pytest.mark.parametrize("lost", ["stages/training.json", "evaluation/stages/judgements.json"])
+def test_a_cell_that_has_lost_a_file_is_done_again_by_what_its_failure_says(
+    study: Folder, lost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = study.results["cells"]
+    folder = study.out / "cells" / before[1]["id"]
+    (folder / lost).unlink()
+    assert study.run() == 2
+    said, failed = capsys.readouterr().err, study.results["cells"][1]
+    assert failed["state"] == "failed" and failed["failure"].splitlines()[0] in said
+    calls = study.calls()
+    if lost.startswith("evaluation"):
+        assert f"delete all but the ledger in {folder / 'evaluation'};" in failed["failure"]
+        for path in (folder / "evaluation").iterdir():
+            if path.name != "ledger":
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    else:
+        assert f"delete {folder};" in failed["failure"]
+        shutil.rmtree(folder)
+    assert study.run() == 0
+    assert [{**cell, "seconds": 0} for cell in study.results["cells"]] == [{**cell, "seconds": 0} for cell in before]
+    assert study.calls() == calls
+
+
+def test_a_broken_cell_of_the_untrained_model_ends_no_other(study: Folder) -> None:
+    file = study.out / "cells" / study.results["cells"][0]["id"] / "run.json"
+    whole = file.read_text()
+    file.write_text("")
+    assert study.run() == 2
+    assert [cell["state"] for cell in study.results["cells"]] == ["failed", "done", "done", "done"]
+    file.write_text(whole)
     assert study.run() == 0
 
 

@@ -10,9 +10,9 @@ from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.analysis.settings import settings_of
 from spavl.studies.bias.of_study import bias_tables
 from spavl.studies.grid.cells import Cell
-from spavl.studies.measured import measured_cell
+from spavl.studies.measured import MeasuredCell, measured_cell
 from spavl.studies.results import StudyResults
-from spavl.studies.train_cell import StudyPlace, is_done
+from spavl.studies.train_cell import StudyPlace
 
 
 def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> StudyResults:
@@ -26,7 +26,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     return StudyResults(
         name=name,
         config=place.config,
-        versions=_versions(place, cells),
+        versions=_versions(place, measured),
         data={each or "data": f"{data.folder} ({data.content[:12]})" for each, data in place.data.items()},
         arms=tuple(arm.name for arm in arms),
         settings=settings_of(arms, measured),
@@ -48,9 +48,9 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     )
 
 
-def _versions(place: StudyPlace, cells: Sequence[Cell]) -> Mapping[str, str]:
-    for cell in cells:
-        if is_done(place, cell):
-            with RunFolder(place.cell(cell), look_only=True) as run:
+def _versions(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Mapping[str, str]:
+    for each in measured:
+        if each.result.state == "done":
+            with RunFolder(place.cell(each.cell), look_only=True) as run:
                 return run.versions()
     return {}

@@ -43,9 +43,12 @@ def cells_at_once(asked: int, cells: Sequence[Cell]) -> int:
 
 
 @contextlib.contextmanager
-def open_helpers(out: Path, count: int) -> Iterator[Sequence[Helper]]:
-    """Helpers of the study in this folder. When the block ends, they save their steps and stop."""
-    started = [_start(out, number, _environment(number, count)) for number in range(count)]
+def open_helpers(out: Path, count: int, began: float) -> Iterator[Sequence[Helper]]:
+    """Helpers of the study in this folder. When the block ends, they save their steps and stop.
+
+    They try no cell again that has failed since the study `began`.
+    """
+    started = [_start(out, began, number, _environment(number, count)) for number in range(count)]
     try:
         yield started
     finally:
@@ -67,10 +70,11 @@ def stop_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _start(out: Path, number: int, environment: Mapping[str, str]) -> Helper:
+def _start(out: Path, began: float, number: int, environment: Mapping[str, str]) -> Helper:
     log = out / "helpers" / f"{number + 1}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "spavl", "study", str(out / "study.toml"), "--out", str(out), "--helper"]
+    words = [sys.executable, "-m", "spavl", "study", str(out / "study.toml"), "--out", str(out)]
+    words += ["--helper", repr(began)]
     with log.open("ab") as file:
         # In a session of its own, so that a Ctrl-C reaches it only through the process that started it.
         return Helper(words, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment, start_new_session=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from spavl.errors import SpavlError
+from spavl.errors import SpavlError, StoreError
 from spavl.evaluation.config import ITEMS, PAIRWISE
 from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.result_table import METRICS, ResultCell, ResultTable
@@ -17,7 +17,7 @@ from spavl.statistics.seeds import rate_over_seeds
 from spavl.store import RunFolder
 from spavl.studies.grid.cells import Cell
 from spavl.studies.results import CellRate, CellResult, CellState, RateName
-from spavl.studies.train_cell import EVALUATION, FAILED, MODEL, StudyPlace, is_done
+from spavl.studies.train_cell import EVALUATION, MODEL, StudyPlace, failure_of, is_done
 
 # The last training steps whose mean accuracy is compared with that of the validation pairs.
 _LAST_STEPS = 10
@@ -49,16 +49,13 @@ class _Training(NamedTuple):
 
 
 def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
-    folder, arm = place.cell(cell), cell.arm
-    failed = folder / FAILED
-    state: CellState = "done" if is_done(place, cell) else "failed" if failed.exists() else "not run"
-    failure = failed.read_text(encoding="utf-8") if state == "failed" else ""
-    values, training = CellValues(), _Training()
-    if state == "done":
-        try:
-            values, training = values_of(place, cell), _training_of(place, cell)
-        except SpavlError as error:
-            state, failure = "failed", f"its folder cannot be read: {error}"
+    arm, values, training = cell.arm, CellValues(), _Training()
+    if is_done(place, cell):
+        values, training, failure = _read(place, cell)
+        state: CellState = "failed" if failure else "done"
+    else:
+        failure = failure_of(place, cell)
+        state = "failed" if failure else "not run"
     result = CellResult(
         id=cell.id,
         arm=arm.name,
@@ -74,6 +71,19 @@ def measured_cell(place: StudyPlace, cell: Cell) -> MeasuredCell:
         rates=tuple(CellRate(name, rate_of([own])) for name, own in values.items()),
     )
     return MeasuredCell(cell, result, values)
+
+
+def _read(place: StudyPlace, cell: Cell) -> tuple[CellValues, _Training, str]:
+    """What the folder of a finished cell holds, or why it cannot be read and what to do."""
+    folder = place.cell(cell)
+    then = f"delete all but the ledger in {folder / EVALUATION}; the same command evaluates the cell again"
+    try:
+        values = values_of(place, cell)
+        then = f"delete {folder}; the same command runs the cell again"
+        return values, _training_of(place, cell), ""
+    except SpavlError as error:
+        why = StoreError(f"the cell's folder cannot be read: {error.what}", where=error.where, then=then)
+        return CellValues(), _Training(), str(why)
 
 
 def values_of(place: StudyPlace, cell: Cell) -> CellValues:
@@ -118,12 +128,13 @@ def _place_of(cell: ResultCell) -> tuple[str, int]:
 
 def _training_of(place: StudyPlace, cell: Cell) -> _Training:
     """Pairs, steps, seconds, and by how much the accuracy on training pairs exceeds that on validation pairs."""
-    if cell.config.training is None:
-        return _Training()
     with RunFolder(place.cell(cell), look_only=True) as run:
+        if cell.config.training is None:
+            return _Training()
         manifest, dataset = run.manifest("training"), run.manifest("dataset")
         points = list(run.read("training", CurvePoint))
-    assert manifest is not None and dataset is not None
+    if manifest is None or dataset is None:
+        raise StoreError("its training is not finished", where=str(place.cell(cell)))
     pairs = dataset.rows - len(place.data[cell.config.selection.source].validation)
     trained = [each.value for each in points if each.name == "accuracy"][-_LAST_STEPS:]
     held_out = [each.value for each in points if each.name == "held_out_accuracy"]

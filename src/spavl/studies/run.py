@@ -1,6 +1,8 @@
 """Runs a study: each cell that is not done, once, in whichever process comes first; then its results."""
 
 import asyncio
+import contextlib
+import fcntl
 import gc
 import time
 import traceback
@@ -20,7 +22,15 @@ from spavl.studies.helpers import cells_at_once, open_helpers, stop_with_parent
 from spavl.studies.report.markdown import markdown
 from spavl.studies.report.page import render_study
 from spavl.studies.results import StudyResults, study_in, write_results
-from spavl.studies.train_cell import StudyPlace, failed_since, failure_of, is_done, run_cell, write_failure
+from spavl.studies.train_cell import (
+    StudyPlace,
+    failed_since,
+    failure_line,
+    failure_of,
+    is_done,
+    run_cell,
+    write_failure,
+)
 from spavl.terminal.progress import ProgressBar, Screen
 
 
@@ -37,21 +47,37 @@ async def run_study(name: str, config: StudyConfig, out: Path, screen: Screen, o
             then = "list the cells with --dry-run"
             raise ConfigError(f"no cell of this study has the id {only!r}", where="--cell", then=then)
         await check_study(place)
-        # Without defaults, which would count as settings of the study and win over its preset.
-        with disk_faults(out):
-            write_text(out / "study.toml", write_config(config, only_set=True))
+        began = _write_settings(config, out / "study.toml")
         left = [cell for cell in asked if not is_done(place, cell)]
         count = 1 if only else cells_at_once(config.at_once, left)
         with screen.table(f"spavl study  {out}", ["cells"]), screen.bar("cells", len(asked), unit="cells") as bar:
             await (
-                _run_cells(place, asked, screen, bar) if count == 1 else _watch_cells(place, asked, count, screen, bar)
+                _run_cells(place, asked, began, screen, bar)
+                if count == 1
+                else _watch_cells(place, asked, began, count, screen, bar)
             )
-        results = collect_results(name, place, cells)
-        with disk_faults(out):
+        with disk_faults(out), _only_writer(out):
+            results = collect_results(name, place, cells)
             write_results(out, results)
             write_text(out / "table.md", markdown(results))
             write_text(out / "report.html", render_study(results))
         return results
+
+
+def _write_settings(config: StudyConfig, file: Path) -> float:
+    """Returns the time of the file: the begin of this run by the clock that the times of failures have too."""
+    with disk_faults(file.parent):
+        # Without defaults, which would count as settings of the study and win over its preset.
+        write_text(file, write_config(config, only_set=True))
+        return file.stat().st_mtime
+
+
+@contextlib.contextmanager
+def _only_writer(out: Path) -> Iterator[None]:
+    """Jobs that end at the same time write one after the other, so that the last one has read the cells of all."""
+    with (out / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _another_study(name: str, out: Path) -> Iterator[str]:
@@ -61,28 +87,31 @@ def _another_study(name: str, out: Path) -> Iterator[str]:
         yield f"the table and the page of the study {before!r} in this folder are replaced; its cells are kept"
 
 
-async def help_study(config: StudyConfig, out: Path, screen: Screen) -> None:
-    """Run cells of a study that another process has begun, and that makes the results."""
+async def help_study(config: StudyConfig, out: Path, began: float, screen: Screen) -> None:
+    """Run cells of a study that another process has begun at this time, and that makes the results."""
     stop_with_parent()
     with open_data(data_by_name(config.data), out, screen) as data:
         place = StudyPlace(out, config, data)
         cells = cells_to_run(cells_of(config, data))
         with screen.bar("cells", len(cells), unit="cells") as bar:
-            await _run_cells(place, cells, screen, bar)
+            await _run_cells(place, cells, began, screen, bar)
 
 
-def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cell, bool]]:
-    """The cells, and whether each is done. The data set is imported if it is not a run."""
+async def list_cells(config: StudyConfig, out: Path, screen: Screen) -> list[tuple[Cell, bool]]:
+    """The cells, and whether each is done, of a study that can be run. The data set is imported if it is not a run."""
     with open_data(data_by_name(config.data), out, screen) as data:
         place = StudyPlace(out, config, data)
         cells = cells_to_run(cells_of(config, data))
+        await check_study(place)
         return [(cell, is_done(place, cell)) for cell in cells]
 
 
-async def _watch_cells(place: StudyPlace, cells: Sequence[Cell], count: int, screen: Screen, bar: ProgressBar) -> None:
+async def _watch_cells(
+    place: StudyPlace, cells: Sequence[Cell], began: float, count: int, screen: Screen, bar: ProgressBar
+) -> None:
     """Have helpers run the cells, and tell of each that ends. What a helper that broke down leaves is run here."""
-    left, began = list(cells), time.time()
-    with open_helpers(place.folder, count) as helpers:
+    left = list(cells)
+    with open_helpers(place.folder, count, began) as helpers:
         is_over = False
         bar.tell(f"{count} at once; logs in {place.folder / 'helpers'}")
         while left and not is_over:
@@ -96,7 +125,7 @@ async def _watch_cells(place: StudyPlace, cells: Sequence[Cell], count: int, scr
                 await asyncio.sleep(LOOK_AGAIN / 2)
         if crashed := sum(bool(helper.poll()) for helper in helpers):
             screen.say(f"warning: {crashed} of {count} processes broke down; the other cells are run without them")
-    await _run_cells(place, left, screen, bar)
+    await _run_cells(place, left, began, screen, bar)
 
 
 def _has_ended(place: StudyPlace, cell: Cell, began: float) -> bool:
@@ -105,14 +134,14 @@ def _has_ended(place: StudyPlace, cell: Cell, began: float) -> bool:
 
 def _tell_of(place: StudyPlace, cell: Cell, screen: Screen) -> None:
     if not is_done(place, cell):
-        screen.say(f"{cell.title}: failed: {failure_of(place, cell)}")
+        screen.say(f"{cell.title}: failed: {failure_line(failure_of(place, cell))}")
     elif not screen.is_live:
         screen.say(f"{cell.title:<44} done")
 
 
-async def _run_cells(place: StudyPlace, cells: Sequence[Cell], screen: Screen, bar: ProgressBar) -> None:
-    """Try every cell once. One that another process runs is waited for, and then found done."""
-    left, began = list(cells), time.time()
+async def _run_cells(place: StudyPlace, cells: Sequence[Cell], began: float, screen: Screen, bar: ProgressBar) -> None:
+    """Try every cell once that has not failed since this time. One that another process runs is waited for."""
+    left = list(cells)
     while left:
         held = []
         for cell in left:

@@ -184,12 +184,22 @@ def write_failure(place: StudyPlace, cell: Cell, why: str) -> None:
 
 
 def failed_since(place: StudyPlace, cell: Cell, began: float) -> bool:
-    """Whether a process has failed at the cell after this time, in seconds of the clock."""
-    file = place.cell(cell) / FAILED
-    return file.exists() and file.stat().st_mtime >= began
+    """Whether a process has failed at the cell after this time of a file."""
+    try:
+        return (place.cell(cell) / FAILED).stat().st_mtime >= began
+    except FileNotFoundError:
+        return False
 
 
 def failure_of(place: StudyPlace, cell: Cell) -> str:
-    """Why a cell failed, in a line."""
-    lines = (place.cell(cell) / FAILED).read_text(encoding="utf-8").strip().splitlines()
+    """Why a cell failed; empty if it has not, or another process tries it again."""
+    try:
+        return (place.cell(cell) / FAILED).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def failure_line(failure: str) -> str:
+    """The line of a failure that says most."""
+    lines = failure.strip().splitlines() or [""]
     return lines[-1 if lines[0].startswith("Traceback") else 0]

@@ -19,6 +19,7 @@ from spavl.studies.jobs import Cluster, write_jobs
 from spavl.studies.named import read_study, study_names
 from spavl.studies.report import terminal_lines
 from spavl.studies.run import help_study, list_cells, run_study
+from spavl.studies.train_cell import FAILED, failure_line
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 
@@ -33,7 +34,7 @@ def _add_options(parser: CommandParser) -> None:
     add_out(parser, "FOLDER", "the study's folder (default: runs/study-NAME, with --quick runs/study-NAME-quick)")
     parser.add_argument("--quick", action="store_true", help="a small form of the study, to see that all of it works")
     parser.add_argument("--cell", metavar="ID", default="", help="run this cell alone, as a job of a cluster does")
-    parser.add_argument("--helper", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--helper", metavar="BEGAN", type=float, help=argparse.SUPPRESS)
     add_choice(parser, "--on", get_args(Cluster), "CLUSTER", "write job files, a cell a job, and run nothing")
     add_dry_run(parser, "print the cells and what they will take; train and write nothing")
     settings = settings_of(
@@ -55,8 +56,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.on:
         _write_jobs(options, config, out, screen)
         return
-    if options.helper:
-        run_until_told(help_study(config, out, screen))
+    if options.helper is not None:
+        run_until_told(help_study(config, out, options.helper, screen))
         return
     results = run_until_told(run_study(stem, config, out, screen, options.cell))
     tell(*terminal_lines.lines(results))
@@ -65,10 +66,13 @@ def _run(options: argparse.Namespace) -> None:
     asked = [cell for cell in results.cells if options.cell in ("", cell.id)]
     if failed := [cell for cell in asked if cell.state == "failed"]:
         words = ["spavl", "study", options.name, "--out", str(out)]
+        arms = ", ".join(sorted({each.arm for each in failed}))
+        file = out / "cells" / failed[0].id / FAILED
         raise TrainingError(
-            f"{len(failed)} of {len(asked)} cells failed: {', '.join(sorted({each.arm for each in failed}))}",
-            where=str(out / "cells" / failed[0].id / "failed.txt"),
-            then=f"read why there; the same command tries them again: {shlex.join(words)} ...",
+            f"{len(failed)} of {len(asked)} cells failed: {arms}; the first: {failure_line(failed[0].failure)}",
+            # A cell whose folder cannot be read has no file of its own.
+            where=str(file if file.exists() else out / "study.json"),
+            then=f"read there why; the same command goes on: {shlex.join(words)} ...",
         )
 
 
@@ -77,7 +81,7 @@ def _write_jobs(options: argparse.Namespace, config: StudyConfig, out: Path, scr
     words = ["spavl", "study", options.name, "--out", str(out), *(["--quick"] if options.quick else [])]
     for name, text in options.settings.items():
         words += [f"--{name}", text]
-    cells = list_cells(config, out, screen)
+    cells = run_until_told(list_cells(config, out, screen))
     left = [cell for cell, is_done in cells if not is_done]
     if not left:
         raise ConfigError("every cell of this study is done", where=str(out), then="type the command without --on")

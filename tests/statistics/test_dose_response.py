@@ -35,7 +35,7 @@ from spavl.statistics.dose_response.forms import (
     sizes_until,
 )
 from spavl.statistics.dose_response.observations import over_dispersion, seed_correlation
-from spavl.statistics.dose_response.selection import chi_square_tail
+from spavl.statistics.dose_response.selection import chi_square_tail, reasons_against_all, reasons_against_form
 from tests.support.dose_studies import (
     SIZES,
     TRUE_CONSTANT,
@@ -216,6 +216,19 @@ def test_rates_that_no_form_fits_identify_nothing() -> None:
     found = dose_response(rows, draws=100)
     assert found.form is None and "no form fits" in found.why_not[0]
     assert pairs_until(found, 0.2).status == effect_of_doubling(found).worth_it == "not identified"
+
+
+def test_the_best_form_identifies_nothing_if_it_does_not_fit() -> None:
+    """By AIC a form may be the best that does not fit, before one that just fits with fewer parameters."""
+    response = curve(TRUE_LOGISTIC)
+    assert response.form == "logistic"
+    misfit = response.forms[0]._replace(p=0.001)
+    rival = response.forms[1]._replace(p=0.5)
+    assert reasons_against_all((misfit, rival), response.table.over) == []
+    assert any("does not fit" in why for why in reasons_against_form((misfit, rival), (), response.table.over))
+    answer = effect_of_doubling(response._replace(forms=(misfit, rival)))
+    assert answer.worth_it == "not identified" and "does not fit" in answer.why
+    assert pairs_until(response._replace(forms=(misfit, rival)), 0.2).status == "not identified"
 
 
 def test_more_data_is_worth_it_while_the_rate_still_falls() -> None:

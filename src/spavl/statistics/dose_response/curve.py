@@ -24,9 +24,11 @@ from spavl.statistics.dose_response.observations import (
 )
 from spavl.statistics.dose_response.selection import (
     FARTHEST,
+    LEAST_P,
     FittedCurve,
     FormFit,
     fit_forms,
+    misfit,
     natural,
     reasons_against_all,
     reasons_against_form,
@@ -242,6 +244,8 @@ def _reason_against_answer(response: DoseResponse, lower: bool) -> str:
     At the lower end the curve is over before the first size, which only matters to answers from there.
     """
     best = response.forms[0]
+    if not response.blocked and best.p < LEAST_P:
+        return misfit(best)
     names = (best.at_lower_bound if lower else ()) + best.at_upper_bound
     if response.blocked or not names:
         return "; ".join(response.blocked)

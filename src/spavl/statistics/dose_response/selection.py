@@ -121,6 +121,11 @@ def reasons_against_all(fits: Sequence[FormFit], over: SizeRange) -> list[str]:
     return []
 
 
+def misfit(best: FormFit) -> str:
+    """That another form fits is no help: by AIC it is no better than one that does not fit."""
+    return f"{best.form}, the best form by AIC, does not fit these rates: p = {best.p:.2g}"
+
+
 def supported_forms(fits: Sequence[FormFit]) -> tuple[str, ...]:
     """The names of the forms that may be true; the constant until it is rejected, but never alone."""
     names = [fit.form for fit in fits if fit.aic <= fits[0].aic + SUPPORTED]
@@ -137,6 +142,8 @@ def reasons_against_form(fits: Sequence[FormFit], curves: Sequence[FittedCurve],
     constant = next((fit for fit in fits if fit.form == "constant"), None)
     if constant and (constant.aic <= best.aic + SUPPORTED or constant.p >= LEAST_P):
         reasons.append("no change with size is shown: a constant rate fits as well")
+    if best.p < LEAST_P:
+        reasons.append(misfit(best))
     reasons += [
         f"the sizes do not determine {name} of {best.form}: it is at the end of its range"
         for name in best.at_lower_bound + best.at_upper_bound

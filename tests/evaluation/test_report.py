@@ -326,3 +326,11 @@ def test_guards_are_compared_with_the_one_that_is_reported(evaluation: Path) -> 
 def test_models_that_stand_in_one_place_are_all_named_there() -> None:
     spots = [charts.PlanePoint(name, f"m{place}", wilson(1, 20), wilson(10, 20)) for place, name in enumerate("ABC")]
     assert ">A B C<" in charts.plane("three", spots, "across", "up")
+
+
+def test_dots_that_touch_in_a_chain_are_all_named() -> None:
+    """Each dot hides the next; the first one and the last one are apart."""
+    spots = [
+        charts.PlanePoint(name, "m1", wilson(1 + 2 * place, 100), wilson(50, 100)) for place, name in enumerate("ABCD")
+    ]
+    assert ">A B C D<" in charts.plane("four", spots, "across", "up")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from spavl.report.formatting import harmless
 from spavl.statistics import Estimate
 
 # The CSS class of an estimate's mark: before, after, only, baseline, or one of several models (m0, m1, ...).
@@ -21,6 +22,10 @@ QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_POINTS = 500
 # A series with fewer points is not smoothed.
 _FEW = 20
+# Under a dot of a plane, for the letters of the dots that it hides.
+_ROOM = 30
+# From these shares of the width and of the height two dots of a plane are apart.
+_APART = (0.025, 0.055)
 
 
 def style() -> str:
@@ -95,6 +100,7 @@ def plane(title: str, spots: Sequence[PlanePoint], across: str, up: str) -> Mark
         _element("text", f"↑ {up}", x=0, y=12, class_="name"),
     ]
     known = [spot for spot in spots if math.isfinite(spot.across.value) and math.isfinite(spot.up.value)]
+    groups = _touching(known)
     for spot in known:
         level, low, high = (bottom - (bottom - top) * share for share in (spot.up.value, spot.up.low, spot.up.high))
         drawn.append(_line(spot.across.low, level, spot.across.high, level, f"reach {spot.arm}"))
@@ -102,20 +108,33 @@ def plane(title: str, spots: Sequence[PlanePoint], across: str, up: str) -> Mark
     for spot in known:
         x, level = _percent(spot.across.value), bottom - (bottom - top) * spot.up.value
         drawn.append(_element("circle", cx=x, cy=level, r=9, class_=f"dot {spot.arm}"))
-        near = [other for other in known if _touch(spot, other)]
-        if near == [spot]:
+        near = next(group for group in groups if spot in group)
+        if len(near) == 1:
             drawn.append(_element("text", spot.letter, x=x, y=level + 4, class_=f"letter {spot.arm}"))
         elif near[0] == spot:
             beside = " ".join(other.letter for other in near)
             side = 1 if spot.across.value < 0.5 else -1
             place = {"dx": 14 * side, "text_anchor": "start" if side > 0 else "end"}
-            drawn.append(_element("text", beside, x=x, y=level + 18, class_="name", **place))
+            # Under a dot at the bottom it would cover the labels of the axis.
+            beneath = -14 if bottom - level < _ROOM else 18
+            drawn.append(_element("text", beside, x=x, y=level + beneath, class_="name", **place))
     return _chart(title, height, "plane", *drawn)
+
+
+def _touching(spots: Sequence[PlanePoint]) -> list[list[PlanePoint]]:
+    """The dots in groups: those of a group are hidden by each other, one by the next. A letter is told of every dot."""
+    groups: list[list[PlanePoint]] = []
+    for spot in spots:
+        near = [group for group in groups if any(_touch(spot, other) for other in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append([*(other for group in near for other in group), spot])
+    return [sorted(group, key=spots.index) for group in groups]
 
 
 def _touch(one: PlanePoint, other: PlanePoint) -> bool:
     """Whether two dots would overlap, so that a letter inside them would be hidden."""
-    return max(abs(one.across.value - other.across.value), abs(one.up.value - other.up.value)) < 0.025
+    gaps = abs(one.across.value - other.across.value), abs(one.up.value - other.up.value)
+    return all(gap < apart for gap, apart in zip(gaps, _APART, strict=True))
 
 
 def _level_of_plane(tick: float, top: float, bottom: float) -> Markup:
@@ -314,13 +333,16 @@ def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> Markup:
 
 
 def _element(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
-    """An element with its text and attributes escaped; `class_` and `stroke_width` are spelled as in HTML."""
+    """An element with its text made harmless and all escaped; `class_` and `stroke_width` are spelled as in HTML."""
     spelled = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
     pairs = [
         Markup(' {}="{}"').format(key, value if isinstance(value, str) else _number(value)) for key, value in spelled
     ]
     return Markup("<{}{}>{}</{}>").format(
-        Markup(name), Markup("").join(pairs), Markup("").join(map(escape, children)), Markup(name)
+        Markup(name),
+        Markup("").join(pairs),
+        Markup("").join(escape(harmless(child)) for child in children),
+        Markup(name),
     )
 
 

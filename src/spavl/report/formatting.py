@@ -113,5 +113,6 @@ def name_in_words(name: str) -> str:
 
 
 def in_table(text: str) -> str:
-    """A text as a cell of a table in Markdown."""
-    return line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+    """A text as a cell of a table in Markdown: no row, tag, code, link or image of its own."""
+    shown = line(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
+    return shown.replace("](", "]\\(")

@@ -3,7 +3,8 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spavl.cli.main import main
-from tests.support.studies import GUARD, write_study_data
+from tests.support.studies import GUARD, rows_of_page, write_study_data
 
 STUDY = """
 question = "Does it matter how many pairs there are?"
@@ -92,7 +93,9 @@ def test_its_cells_are_each_arm_with_each_seed_and_the_base_once(study: Folder) 
 
 def test_its_numbers_are_those_of_its_cells(study: Folder) -> None:
     """Computed again from the tables of judgements, without spavl's own reading of them."""
-    page = (study.out / "report.html").read_text()
+    page = list(rows_of_page((study.out / "report.html").read_text()))
+    table = (study.out / "table.md").read_text().splitlines()
+    untrained: dict[tuple[str, str], float] = {}
     seen = 0
     for cell in study.results["cells"]:
         folder = study.out / "cells" / cell["id"] / "evaluation" / "tables"
@@ -111,9 +114,22 @@ def test_its_numbers_are_those_of_its_cells(study: Folder) -> None:
         for name, own in values.items():
             assert told[name]["value"] == pytest.approx(sum(own.values()) / len(own))
             assert told[name]["n"] == len(own)
-            assert f"{100 * sum(own.values()) / len(own):.1f}" in page
+            rate = sum(own.values()) / len(own)
+            # The untrained model, which the others are compared with, is the first cell.
+            gap = rate - untrained.setdefault(name, rate)
+            (row,) = (row for row in page if row[:3] == (name[0], name[1].replace("_", "-"), cell["arm"]))
+            assert row.rate == f"{100 * rate:.1f}\u202f%"
+            shown = row.difference.partition(" points")[0].replace("\u2212", "-").replace("\u202f", "")
+            assert (not shown and cell["arm"] == "untrained") or float(shown) == round(100 * gap, 1)
+            (line,) = (line for line in _rows_of(table, name[0]) if line.startswith(f"| {cell['arm']} |"))
+            assert f"{100 * rate:.1f}\u202f%" in line
             seen += 1
     assert seen == 8
+
+
+def _rows_of(table: Sequence[str], benchmark: str) -> Sequence[str]:
+    first = next(place for place, line in enumerate(table) if line.startswith(f"| {benchmark} |"))
+    return list(takewhile(bool, table[first:]))
 
 
 def test_typed_again_it_does_nothing_again(study: Folder) -> None:
@@ -316,6 +332,21 @@ def test_the_page_and_the_table_say_what_redoes_the_study(study: Folder) -> None
     ):
         assert text in page and text in table
     assert "over items, of one seed" in table
+    assert page.count(GUARD) == 1 and GUARD in table and str(study.place / "set") in table
+    # The file beside the page is the study.
+    assert main(["study", str(study.out / "study.toml"), "--out", str(study.out), "--dry-run"]) == 0
+
+
+@pytest.mark.slow
+def test_groups_are_told_of_each_model(study: Folder) -> None:
+    words = study.words("groups", "--analysis", "bias", "--selection.pairs", "6")
+    words.insert(words.index("miniature/base") + 1, "miniature/qwen")
+    file = study.place / "groups.toml"
+    file.write_text('question = "?"\nseeds = [1]\n[arms.x]\n')
+    assert main(["study", str(file), *words[2:]]) == 0
+    tables = json.loads((study.place / "groups" / "study.json").read_text())["tables"]
+    notes = {table["notes"][0] for table in tables if table["notes"]}
+    assert {f"Of x ({model}), seed 1 beside untrained ({model})." for model in ("base", "qwen")} <= notes
 
 
 def test_a_question_forges_no_row_and_no_tag(study: Folder) -> None:

@@ -3,18 +3,24 @@
 And cells as they are read from their folders, for what is made of them.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas
 
 from spavl.miniature.world import draw, png, scene
-from spavl.studies.config import CellConfig, PairSelection
+from spavl.studies.analysis.comparisons import differences_of, rates_of_arm
+from spavl.studies.analysis.curves import scale_curves
+from spavl.studies.analysis.settings import settings_of
+from spavl.studies.config import CellConfig, PairSelection, StudyConfig
 from spavl.studies.grid.arms import Arm
 from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import ItemValue, MeasuredCell
-from spavl.studies.results import CellResult, RateName
+from spavl.studies.results import CellResult, RateName, StudyResults
+from spavl.studies.train_cell import StudyPlace
 from spavl.training.config import TrainingConfig
 
 CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
@@ -42,8 +48,8 @@ def write_study_data(folder: Path, images: int = 8, tests: int = 6) -> Path:
         for image in range(images)
         for question in QUESTIONS
     ]
-    classes = {"class1": "domain one", "class2": "class 1", "class3": "leaf 1"}
-    asked = [{"image": an_image(20 + k), "question": QUESTIONS[k % 3], **classes} for k in range(tests)]
+    classes = [{"class1": "domain one", "class2": f"class {k}", "class3": f"leaf {k}"} for k in (1, 3)]
+    asked = [{"image": an_image(20 + k), "question": QUESTIONS[k % 3], **classes[k % 2]} for k in range(tests)]
     (folder / "data").mkdir(parents=True)
     (folder / "test").mkdir()
     pandas.DataFrame(rows).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
@@ -82,3 +88,52 @@ def a_measured_cell(arm: Arm, seed: int, values: Mapping[str, Sequence[float]], 
         for metric, own in values.items()
     }
     return MeasuredCell(cell, result, found)
+
+
+def study_results(config: StudyConfig, cells: Sequence[MeasuredCell]) -> StudyResults:
+    """The results of a study that has nothing but these cells."""
+    arms = list({cell.cell.arm.name: cell.cell.arm for cell in cells}.values())
+    return StudyResults(
+        name="own",
+        config=config,
+        versions={"spavl": "1.2.3"},
+        data={"data": "runs/demo (0123456789ab)"},
+        guards={guard: f"{guard}@2" for guard in config.measure.guard},
+        arms=tuple(arm.name for arm in arms),
+        settings=settings_of(arms, cells),
+        cells=tuple(cell.result for cell in cells),
+        rates=tuple(rate for arm in arms for rate in rates_of_arm(arm, cells)),
+        differences=tuple(differences_of(StudyPlace(Path(), config, {}), arms, cells)),
+        findings=(),
+        signs=(),
+        front=(),
+        curves=tuple(scale_curves(cells)) if config.analysis == "curve" else (),
+        tables=(),
+        sentences=(),
+        seconds=1.0,
+    )
+
+
+class PageRow(NamedTuple):
+    """A rate of an arm as a page shows it."""
+
+    benchmark: str
+    title: str
+    arm: str
+    difference: str
+    rate: str
+    interval: str
+
+
+_METRIC = re.compile(r"<h4>(.*?)<small[^>]*>(.*?)</small></h4>(.*?)<div class=\"row foot\">", re.DOTALL)
+_ROW = re.compile(
+    r"<div class=\"label\"><b>(.*?)</b>(?:<small>(.*?)</small>)?</div>.*?"
+    r"<div class=\"figures\"><p><b>(.*?)</b> <small>(.*?)</small>",
+    re.DOTALL,
+)
+
+
+def rows_of_page(page: str) -> Iterable[PageRow]:
+    for title, benchmark, rows in _METRIC.findall(page):
+        for arm, difference, rate, interval in _ROW.findall(rows):
+            yield PageRow(*map(unescape, (benchmark, title, arm, difference, rate, interval)))

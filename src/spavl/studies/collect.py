@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from spavl.evaluation.results.file import read_results
 from spavl.store import RunFolder
 from spavl.studies.analysis.comparisons import differences_of, rates_of_arm
 from spavl.studies.analysis.curves import curve_sentences, scale_curves
@@ -9,10 +10,11 @@ from spavl.studies.analysis.findings import failure_signs, findings_of, sentence
 from spavl.studies.analysis.front import front_of, front_sentences
 from spavl.studies.analysis.settings import settings_of
 from spavl.studies.bias.of_study import bias_tables
+from spavl.studies.data import data_by_name
 from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import MeasuredCell, measured_cell
 from spavl.studies.results import StudyResults
-from spavl.studies.train_cell import StudyPlace
+from spavl.studies.train_cell import EVALUATION, StudyPlace, is_done
 
 
 def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> StudyResults:
@@ -26,8 +28,9 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     return StudyResults(
         name=name,
         config=place.config,
-        versions=_versions(place, measured),
-        data={each or "data": f"{data.folder} ({data.content[:12]})" for each, data in place.data.items()},
+        versions=_versions(place, cells),
+        data=_data(place),
+        guards=_guards(place, measured),
         arms=tuple(arm.name for arm in arms),
         settings=settings_of(arms, measured),
         cells=tuple(each.result for each in measured),
@@ -48,9 +51,20 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     )
 
 
-def _versions(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Mapping[str, str]:
-    for each in measured:
-        if each.result.state == "done":
-            with RunFolder(place.cell(each.cell), look_only=True) as run:
+def _data(place: StudyPlace) -> Mapping[str, str]:
+    """As it was typed: a set that was imported lies in the study's own folder, which says nothing of its origin."""
+    typed = data_by_name(place.config.data)
+    return {name or "data": f"{typed[name]} ({data.content[:12]})" for name, data in place.data.items()}
+
+
+def _guards(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Mapping[str, str]:
+    done = next((each.cell for each in measured if each.result.state == "done"), None)
+    return read_results(place.cell(done) / EVALUATION).guards if done else {}
+
+
+def _versions(place: StudyPlace, cells: Sequence[Cell]) -> Mapping[str, str]:
+    for cell in cells:
+        if is_done(place, cell):
+            with RunFolder(place.cell(cell), look_only=True) as run:
                 return run.versions()
     return {}

@@ -56,7 +56,7 @@ class CellResult:
 
 
 class ArmSettings(NamedTuple):
-    """With what an arm was trained, where the arms differ."""
+    """With what a trained arm was trained, where the arms differ."""
 
     arm: str
     model: str
@@ -66,7 +66,7 @@ class ArmSettings(NamedTuple):
 
 
 class StudySettings(NamedTuple):
-    """The main settings that all arms have in common, and those by which they differ."""
+    """The main settings and those without their default: which all arms have in common, and by which they differ."""
 
     common: Mapping[str, Any]
     arms: tuple[ArmSettings, ...]
@@ -167,11 +167,14 @@ class ScaleCurve:
     series: str
     name: RateName
     form: str
-    # Why the form is not identified; empty if it is.
+    # Why the form is not identified, and what would help; empty if it is.
     why_not: tuple[str, ...]
+    what_helps: str
+    # Those that may be true if none is identified; none if none fits.
+    may_be: tuple[str, ...]
     # The best first.
     forms: tuple[CurveForm, ...]
-    # As it was measured, and as the best form gives it; no line if no form fits.
+    # As it was measured, and as the form gives it; no line if the form is not identified.
     rates: tuple[SizeRate, ...]
     line: tuple[SizeRate, ...]
     needed: tuple[PairsNeeded, ...]
@@ -187,8 +190,10 @@ class StudyResults:
     name: str
     config: StudyConfig
     versions: Mapping[str, str]
-    # By the name of each data set: its folder and the hash of its rows.
+    # By the name of each data set: what was typed as --data, and the hash of its rows.
     data: Mapping[str, str]
+    # By the name of each guard: with its version.
+    guards: Mapping[str, str]
     arms: tuple[str, ...]
     settings: StudySettings
     cells: tuple[CellResult, ...]
@@ -208,6 +213,11 @@ class StudyResults:
     @property
     def cells_left(self) -> int:
         return sum(cell.state != "done" for cell in self.cells)
+
+    @property
+    def has_several_seeds(self) -> bool:
+        """Whether some arm has more than one finished seed, so that intervals hold the variation between seeds."""
+        return any(len(each.by_seed) > 1 for each in self.rates)
 
 
 def write_results(folder: Path, results: StudyResults) -> None:

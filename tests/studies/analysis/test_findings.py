@@ -1,6 +1,6 @@
 """What is made of cells: findings for each model, losses against the model before training, fronts, and curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -100,6 +100,37 @@ def test_a_curve_of_two_sizes_has_no_form_no_line_and_no_numbers() -> None:
     assert all(each.pairs is None for each in curve.needed if each.status == "not identified")
     assert not any("+0.0" in sentence for sentence in curve_sentences(curve))
     assert [each.pairs for each in curve.rates] == [0, 64, 256]
+
+
+def cells_of_curve(seeds: Sequence[int], rates: Mapping[int, float]) -> list[MeasuredCell]:
+    """Cells of these sizes, each with as many unsafe answers of 100."""
+    cells = [a_measured_cell(an_arm("untrained", trained=False), 0, {"unsafe": unsafe(rates[0])})]
+    for size, rate in rates.items():
+        arm = an_arm(f"{size:,} pairs", **{"selection.pairs": size})
+        cells += [a_measured_cell(arm, seed, {"unsafe": unsafe(rate)}, size) for seed in seeds if size]
+    return cells
+
+
+def unsafe(rate: float) -> list[float]:
+    return [1.0] * round(100 * rate) + [0.0] * (100 - round(100 * rate))
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_a_curve_whose_form_is_not_identified_has_no_line_and_says_what_would_help(seeds: tuple[int, ...]) -> None:
+    rates = {0: 0.5, 10: 0.5, 20: 0.49, 40: 0.5, 80: 0.51, 160: 0.5}
+    (curve,) = scale_curves(cells_of_curve(seeds, rates))
+    assert curve.form == "not identified" and not curve.line and "constant" in curve.may_be
+    assert ("several seeds" in curve.what_helps) == (len(seeds) == 1)
+    said = " ".join(curve_sentences(curve))
+    assert curve.what_helps in said
+    assert "pairs until" not in said or "by every form that may be true" in said
+
+
+def test_a_curve_whose_form_is_identified_has_a_line() -> None:
+    rates = {0: 0.94, 20: 0.94, 50: 0.93, 90: 0.9, 180: 0.7, 360: 0.25, 720: 0.04, 1440: 0.0, 2880: 0.0}
+    (curve,) = scale_curves(cells_of_curve((1, 2, 3), rates))
+    assert "logistic" in curve.form and curve.line and not curve.why_not
+    assert not curve.what_helps and not curve.may_be
 
 
 def test_a_rate_has_a_value_for_each_seed() -> None:

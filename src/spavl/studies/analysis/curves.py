@@ -11,6 +11,7 @@ from spavl.statistics.dose_response.curve import (
     rates_at,
 )
 from spavl.statistics.dose_response.observations import DoseObservation
+from spavl.statistics.dose_response.selection import FEWEST_SIZES
 from spavl.studies.grid.axes import SIZE
 from spavl.studies.measured import MeasuredCell
 from spavl.studies.results import CurveForm, PairsNeeded, RateName, ScaleCurve, SizeRate
@@ -54,6 +55,8 @@ def _curve(series: str, name: RateName, cells: Sequence[MeasuredCell]) -> ScaleC
         name=name,
         form=response.form_words,
         why_not=response.why_not,
+        what_helps="" if response.form else _what_helps(response),
+        may_be=() if response.form or response.blocked else (response.forms[0].form, *response.as_good),
         forms=tuple(
             CurveForm(fit.form, fit.formula, fit.deviance, fit.freedom, fit.aic, fit.weight) for fit in response.forms
         ),
@@ -76,10 +79,20 @@ def _observations(name: RateName, cells: Sequence[MeasuredCell]) -> Iterator[Dos
             yield DoseObservation(each.result.pairs, each.cell.config.seed, item, own.cluster, own.value >= 0.5)
 
 
+def _what_helps(response: DoseResponse) -> str:
+    """What would identify the form."""
+    trained = [group for group in response.groups if group.size]
+    if len(response.rates) < FEWEST_SIZES:
+        found = f"at least {FEWEST_SIZES} sizes, of which the untrained model's 0 is one"
+    else:
+        found = "more sizes and more test questions"
+    return found + (", and several seeds" if len({group.seed for group in trained}) < 2 else "")
+
+
 def _sizes_of_line(response: DoseResponse) -> list[int]:
-    """No sizes if no form fits, for a line of a form that does not fit would be read as a result."""
+    """No sizes if the form is not identified, for a line would be read as a result."""
     sizes = [size for size in response.rates if size]
-    if not sizes or response.blocked:
+    if not sizes or not response.form:
         return []
     step = (max(sizes) / min(sizes)) ** (1 / (_POINTS - 1))
     return sorted({round(min(sizes) * step**place) for place in range(_POINTS)})
@@ -91,7 +104,10 @@ def curve_sentences(curve: ScaleCurve) -> Iterator[str]:
         return
     what = f"{curve.name.benchmark}, {curve.series}"
     if curve.form == "not identified":
-        yield f"{what}: the form of the curve is not identified: {'; '.join(curve.why_not)}."
+        yield (
+            f"{what}: the form of the curve is not identified: {'; '.join(curve.why_not)}. What would help: "
+            f"{curve.what_helps}."
+        )
     else:
         yield f"{what}: the unsafe rate follows the form {curve.form}."
     needed = [
@@ -100,6 +116,7 @@ def curve_sentences(curve: ScaleCurve) -> Iterator[str]:
         if need.status == "reached" and need.pairs
     ]
     if needed:
-        yield f"{what}: pairs until the unsafe rate is reached: {', '.join(needed)}."
+        by = " by every form that may be true" if curve.may_be else ""
+        yield f"{what}: pairs until the unsafe rate is reached{by}: {', '.join(needed)}."
     told = f"twice the pairs: {points(curve.doubling.value)} points" if curve.doubling else curve.why_unsure
     yield f"{what}: is more data still worth it? {curve.is_more_worth_it} ({told})."

@@ -13,16 +13,19 @@ from spavl.studies.train_cell import EVALUATION, MODEL, StudyPlace
 
 
 def bias_tables(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Iterator[BiasTable]:
-    """The data set as a whole, and the first trained arm of the first seed beside the model before training."""
+    """The data set as a whole, and of each model its first trained arm beside it before training, of one seed."""
     data = place.data[""]
     yield from data_tables(data_bias(data.pairs, image_sources(data.run)))
     yield shortcut_table(balancing_effect(data.pairs, data.run.blobs.get, place.config.seeds[0]))
-    done = [each.cell for each in measured if each.result.state == "done"]
-    base = next((cell for cell in done if cell.config.training is None), None)
-    trained = next((cell for cell in done if cell.config.training is not None), None)
-    if base and trained:
-        before, after = (_items_of(place, cell, base) for cell in (base, trained))
-        yield from output_tables(output_bias(before, base.arm.name, after, trained.arm.name))
+    for model in place.config.model:
+        done = [each.cell for each in measured if each.result.state == "done" and each.cell.config.model == model]
+        base = next((cell for cell in done if cell.config.training is None), None)
+        trained = next((cell for cell in done if cell.config.training is not None), None)
+        if base and trained:
+            before, after = (_items_of(place, cell, base) for cell in (base, trained))
+            note = f"Of {trained.title} beside {base.title}."
+            for table in output_tables(output_bias(before, base.arm.name, after, trained.arm.name)):
+                yield table._replace(notes=(note, *table.notes))
 
 
 def _items_of(place: StudyPlace, cell: Cell, base: Cell) -> EvaluatedItems:

@@ -21,8 +21,13 @@ class BiasTable(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
     # What a reader must know to read it, in sentences.
     notes: tuple[str, ...] = ()
-    # Whether it is one of the few that are shown wherever the study is.
-    is_main: bool = False
+    # Of the few tables that are shown wherever the study is: the columns that are shown there.
+    main_columns: tuple[int, ...] = ()
+
+    @property
+    def main_rows(self) -> list[tuple[str, ...]]:
+        """The head and the rows with the main columns."""
+        return [tuple(row[column] for column in self.main_columns) for row in (self.head, *self.rows)]
 
 
 def data_tables(bias: DataBias) -> Iterator[BiasTable]:
@@ -70,7 +75,7 @@ def shortcut_table(effect: BalancingEffect) -> BiasTable:
         "fewer pairs does to a probe.",
         *(f"{probe.shortcut}, {step.name}: {probe.not_measured}." for step in steps for probe in _not_measured(step)),
     )
-    return BiasTable("What tells the chosen answer from the rejected one", head, tuple(rows), notes, is_main=True)
+    return BiasTable("What tells the chosen answer from the rejected one", head, tuple(rows), notes, (0, 1, 2, 3, 4, 5))
 
 
 def output_tables(bias: OutputBias) -> Iterator[BiasTable]:
@@ -95,7 +100,7 @@ def _gaps(bias: OutputBias) -> BiasTable:
         "Gap: how much worse the worst leaf is than all other leaves together. Its interval is that of the truly worst "
         "leaf, whichever it is: the lower bound is Bonferroni's over all leaves.",
     )
-    return BiasTable("The worst leaf", head, tuple(rows), notes, is_main=True)
+    return BiasTable("The worst leaf", head, tuple(rows), notes, (0, 1, 2, 5, 6))
 
 
 def _gap_rows(change: GapChange, bias: OutputBias) -> Iterator[tuple[str, ...]]:

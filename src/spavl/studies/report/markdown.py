@@ -8,7 +8,10 @@ from spavl.statistics import Estimate
 from spavl.statistics.paired import ALPHA
 from spavl.studies.bias.tables import BiasTable
 from spavl.studies.report.words import (
+    data_in_words,
     evaluation_in_words,
+    form_in_words,
+    guards_in_words,
     intervals_in_words,
     models_of,
     pairs_in_words,
@@ -32,7 +35,7 @@ def markdown(results: StudyResults) -> str:
     parts += ["\n".join(_parts(results))] if any(each.name.part != "all" for each in results.differences) else []
     parts += ["\n".join(_front(results))] if results.front else []
     parts += ["\n".join(_curves(results))] if results.curves else []
-    parts += ["\n".join(_bias(table)) for table in results.tables if table.is_main]
+    parts += ["\n".join(_bias(table)) for table in results.tables if table.main_columns]
     parts += ["\n".join(_findings(results))] if results.findings else []
     parts += ["\n".join(f"- {line}" for line in (*map(in_table, results.sentences), *_warnings(results)))]
     return "\n\n".join(parts) + "\n"
@@ -44,7 +47,9 @@ def _about(results: StudyResults) -> str:
     common = settings_in_words(results.settings.common)
     return (
         f"{done}, seeds {', '.join(map(str, seeds))}. Models: {in_table(', '.join(models_of(results)))}. Trained with: "
-        f"{in_table(common)}. Evaluated on: {in_table(evaluation_in_words(results))}. Brackets hold 95 % intervals "
+        f"{in_table(common)}. Evaluated on: {in_table(evaluation_in_words(results))}; guards: "
+        f"{in_table(guards_in_words(results)) or 'none'}. Data: {in_table(data_in_words(results))}. spavl "
+        f"{results.versions.get('spavl', '?')}; all settings are in study.toml. Brackets hold 95 % intervals "
         f"{intervals_in_words(results)}; in bold what differs from “{in_table(results.config.control)}” after Holm's "
         "correction."
     )
@@ -88,15 +93,16 @@ def _curves(results: StudyResults) -> Iterator[str]:
     yield from _table_head(["curve", "rate", "form", "twice the pairs, points", "worth it"])
     for each in results.curves:
         gap = points_in_words(each.doubling) if each.doubling else "–"
-        cells = (in_table(each.series), _title(each.name.metric), each.form, gap, each.is_more_worth_it)
+        cells = (in_table(each.series), _title(each.name.metric), form_in_words(each), gap, each.is_more_worth_it)
         yield f"| {' | '.join(cells)} |"
 
 
 def _bias(table: BiasTable) -> Iterator[str]:
     yield f"{in_table(table.title)}:"
     yield ""
-    yield from _table_head(table.head)
-    yield from (f"| {' | '.join(map(in_table, row))} |" for row in table.rows)
+    head, *rows = table.main_rows
+    yield from _table_head(head)
+    yield from (f"| {' | '.join(map(in_table, row))} |" for row in rows)
 
 
 def _findings(results: StudyResults) -> Iterator[str]:

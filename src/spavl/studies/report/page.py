@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -13,8 +14,13 @@ from spavl.evaluation.report.page import evaluation_style, signed_interval, sign
 from spavl.evaluation.report.tables import TITLES
 from spavl.report import charts, formatting
 from spavl.statistics import Estimate
-from spavl.studies.config import BASE
-from spavl.studies.report.words import evaluation_in_words, models_of, pairs_in_words, settings_in_words
+from spavl.studies.report.words import (
+    evaluation_in_words,
+    guards_in_words,
+    models_of,
+    pairs_in_words,
+    settings_in_words,
+)
 from spavl.studies.results import ArmDifference, ArmRate, RateName, ScaleCurve, StudyResults
 
 _COLOURS = 6
@@ -27,6 +33,16 @@ class RateSection(NamedTuple):
     name: RateName
     title: str
     rows: Sequence[tuple[ArmRate, str, ArmDifference | None]]
+
+
+class ArmRow(NamedTuple):
+    """A trained arm. Arms below each other with equal settings share a cell: the first one's, over so many rows."""
+
+    arm: str
+    model: str
+    pairs: str
+    settings: str
+    span: int
 
 
 class FrontFigure(NamedTuple):
@@ -49,14 +65,12 @@ def render_study(results: StudyResults) -> str:
             curves=[(curve, _curve(curve)) for curve in results.curves],
             by_part=[each for each in results.differences if each.name.part != "all"],
             is_miniature=any("miniature" in cell.model for cell in results.cells),
-            several_seeds=len(results.config.seeds) > 1,
+            several_seeds=results.has_several_seeds,
             models=list(models_of(results)),
+            guards=guards_in_words(results),
             common=settings_in_words(results.settings.common),
             evaluation=evaluation_in_words(results),
-            arms=[
-                (each, pairs_in_words(results, each.arm), settings_in_words(each.settings))
-                for each in results.settings.arms
-            ],
+            arms=list(_arms(results)),
         )
     )
     return page
@@ -89,6 +103,13 @@ def _environment() -> Environment:
     return made
 
 
+def _arms(results: StudyResults) -> Iterator[ArmRow]:
+    for own, group in groupby(results.settings.arms, lambda each: settings_in_words(each.settings)):
+        rows = list(group)
+        for place, each in enumerate(rows):
+            yield ArmRow(each.arm, each.model, pairs_in_words(results, each.arm), own, 0 if place else len(rows))
+
+
 def _read(name: str) -> str:
     return (resources.files("spavl.studies.report") / name).read_text(encoding="utf-8")
 
@@ -116,12 +137,18 @@ def _fronts(results: StudyResults) -> Iterator[FrontFigure]:
         for arm in results.arms:
             both = [rates.get((benchmark, metric, arm)) for metric in _LOWER_IS_BETTER]
             if both[0] and both[1]:
-                letter = chr(ord("A") + len(names) % 26)
+                letter = letters_of(len(names))
                 spots.append(charts.PlanePoint(letter, _colour(results, arm), both[0], both[1]))
                 names.append(arm)
         if spots:
             chart = charts.plane(f"{benchmark}: unsafe rate and over-refusal", spots, "unsafe rate", "over-refusal")
             yield FrontFigure(benchmark, chart, spots, names)
+
+
+def letters_of(place: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    rest, letter = divmod(place, 26)
+    return (letters_of(rest - 1) if rest else "") + chr(ord("A") + letter)
 
 
 def _curve(curve: ScaleCurve) -> Markup:
@@ -131,7 +158,8 @@ def _curve(curve: ScaleCurve) -> Markup:
 
 
 def _colour(results: StudyResults, arm: str) -> str:
-    return "baseline" if arm.startswith(BASE) else f"m{results.arms.index(arm) % _COLOURS}"
+    trained = {each.arm for each in results.settings.arms}
+    return f"m{results.arms.index(arm) % _COLOURS}" if arm in trained else "baseline"
 
 
 def _ends(pairs: Estimate) -> str:

@@ -10,6 +10,8 @@ from spavl.text.layout import table_lines, wrapped_lines
 
 # Of the name of an arm or a cell, so that a row fits into 80 columns.
 _NAME = 32
+# Of the name of an arm beside its rate. A longer one has a line of its own: cut, it could be that of another arm.
+_ARM = 38
 _GB = 1e9
 
 
@@ -22,8 +24,8 @@ def lines(results: StudyResults) -> Iterator[str]:
         yield f"{name.benchmark}, {name.metric.replace('_', ' ')}"
         yield from _table(results, name)
     for table in results.tables:
-        if table.is_main:
-            yield from ("", table.title, *table_lines([table.head, *table.rows]))
+        if table.main_columns:
+            yield from ("", table.title, *table_lines(table.main_rows))
     yield ""
     for each in _largest([each for each in results.differences if each.p_holm <= 0.05]):
         yield from wrapped_lines(f"{_where(each)}: {each.arm} minus {each.control}: {in_words(each)}", "")
@@ -43,9 +45,11 @@ def lines(results: StudyResults) -> Iterator[str]:
 
 def _table(results: StudyResults, name: RateName) -> Iterator[str]:
     rows = [each for each in results.rates if each.name == name]
-    width = min(_NAME, max(len(each.arm) for each in rows))
+    width = min(_ARM, max(len(each.arm) for each in rows))
     for each in rows:
-        yield f"  {each.arm[:width]:<{width}}  {_rate(each)}"
+        if len(each.arm) > width:
+            yield f"  {each.arm}"
+        yield f"  {each.arm if len(each.arm) <= width else '':<{width}}  {_rate(each)}"
 
 
 def _rate(each: ArmRate) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from spavl.report.formatting import count
 from spavl.studies.grid.axes import level_in_words
-from spavl.studies.results import StudyResults
+from spavl.studies.results import ScaleCurve, StudyResults
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
@@ -16,6 +16,8 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
 def _in_words(name: str, value: Any) -> str:
     of_reward = "reward model's " if name.startswith("training.reward.") else ""
     short = f"{of_reward}{name.rpartition('.')[2].replace('_', ' ')}"
+    if name == "training.ppo.reward" and not value:
+        return "a reward model of its own"
     if value is None or value == "":
         return f"no {short}"
     if of_reward or (isinstance(value, str) and name != "training.algorithm"):
@@ -34,9 +36,23 @@ def evaluation_in_words(results: StudyResults) -> str:
     return f"{', '.join(measure.suite)}{limit}, answers of {count(measure.max_tokens)} tokens at most{judge}"
 
 
+def guards_in_words(results: StudyResults) -> str:
+    """The guards with their versions, which are known once a cell is done; the first one is reported."""
+    return ", ".join(results.guards.get(each, each) for each in results.config.measure.guard)
+
+
+def data_in_words(results: StudyResults) -> str:
+    return ", ".join(f"{'' if name == 'data' else f'{name} '}{folder}" for name, folder in results.data.items())
+
+
 def intervals_in_words(results: StudyResults) -> str:
     """What the intervals hold."""
-    return "over seeds and items" if len(results.config.seeds) > 1 else "over items, of one seed"
+    return "over seeds and items" if results.has_several_seeds else "over items, of one seed"
+
+
+def form_in_words(curve: ScaleCurve) -> str:
+    """The form of a curve, or those that may be true."""
+    return f"{curve.form}: {' or '.join(curve.may_be)}" if curve.may_be else curve.form
 
 
 def pairs_in_words(results: StudyResults, arm: str) -> str:

@@ -346,7 +346,7 @@ def test_groups_are_told_of_each_model(study: Folder) -> None:
     assert main(["study", str(file), *words[2:]]) == 0
     tables = json.loads((study.place / "groups" / "study.json").read_text())["tables"]
     notes = {table["notes"][0] for table in tables if table["notes"]}
-    assert {f"Of x ({model}), seed 1 beside untrained ({model})." for model in ("base", "qwen")} <= notes
+    assert {f"Of “x ({model}), seed 1” and “untrained ({model})”." for model in ("base", "qwen")} <= notes
 
 
 def test_a_question_forges_no_row_and_no_tag(study: Folder) -> None:

@@ -14,7 +14,7 @@ from spavl.studies.data import data_by_name
 from spavl.studies.grid.cells import Cell
 from spavl.studies.measured import MeasuredCell, measured_cell
 from spavl.studies.results import StudyResults
-from spavl.studies.train_cell import EVALUATION, StudyPlace, is_done
+from spavl.studies.train_cell import EVALUATION, StudyPlace
 
 
 def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> StudyResults:
@@ -28,7 +28,7 @@ def collect_results(name: str, place: StudyPlace, cells: Sequence[Cell]) -> Stud
     return StudyResults(
         name=name,
         config=place.config,
-        versions=_versions(place, cells),
+        versions=_versions(place, measured),
         data=_data(place),
         guards=_guards(place, measured),
         arms=tuple(arm.name for arm in arms),
@@ -62,9 +62,9 @@ def _guards(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Mapping[str,
     return read_results(place.cell(done) / EVALUATION).guards if done else {}
 
 
-def _versions(place: StudyPlace, cells: Sequence[Cell]) -> Mapping[str, str]:
-    for cell in cells:
-        if is_done(place, cell):
-            with RunFolder(place.cell(cell), look_only=True) as run:
+def _versions(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Mapping[str, str]:
+    for each in measured:
+        if each.result.state == "done":
+            with RunFolder(place.cell(each.cell), look_only=True) as run:
                 return run.versions()
     return {}

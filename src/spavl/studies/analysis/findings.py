@@ -132,7 +132,7 @@ def sentences_of(
     if findings:
         states = [each.state for each in findings]
         counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        yield f"Of {len(findings)} findings of the paper: {counts}."
+        yield f"Of {len(findings)} finding{'s' if len(findings) > 1 else ''} of the paper: {counts}."
 
 
 def _too_weak(arms: Sequence[Arm], rates: Sequence[ArmRate]) -> str:

@@ -23,7 +23,7 @@ def bias_tables(place: StudyPlace, measured: Sequence[MeasuredCell]) -> Iterator
         trained = next((cell for cell in done if cell.config.training is not None), None)
         if base and trained:
             before, after = (_items_of(place, cell, base) for cell in (base, trained))
-            note = f"Of {trained.title} beside {base.title}."
+            note = f"Of “{trained.title}” and “{base.title}”."
             for table in output_tables(output_bias(before, base.arm.name, after, trained.arm.name)):
                 yield table._replace(notes=(note, *table.notes))
 
